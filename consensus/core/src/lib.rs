@@ -1,0 +1,270 @@
+//! The Engine contract: consensus as a pure state machine.
+//!
+//! Everything an engine knows comes in through [`Engine::step`]; everything it wants goes out as [`Effect`]s, carried out
+//! by the driver first in, first out, across steps. An engine has no clock, no randomness, no I/O and no hash-ordered
+//! iteration (`consensus/clippy.toml` forbids them), so a run is a function of its inputs and the simulator can replay it.
+//!
+//! Two clocks come in: `mono` drives timeouts and never jumps; `wall` is only ever used for block time, so a clock that is
+//! set cannot fire a timer.
+
+use std::sync::Arc;
+
+use basalt_primitives::{B256, CommitCertificate, Height, Millis, Round, SealedBlock, ValidatorSet};
+
+
+/// A message whose signature the driver has checked. Only the driver makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<M>(M);
+
+impl<M> Verified<M> {
+    /// Wraps a message after its signatures were verified; the caller vouches for it.
+    pub const fn assume(message: M) -> Self {
+        Self(message)
+    }
+
+    /// The message.
+    pub const fn get(&self) -> &M {
+        &self.0
+    }
+
+    /// The message, by value.
+    pub fn into_inner(self) -> M {
+        self.0
+    }
+}
+
+/// What executing a block led to: the three values the next header carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// State root after the block.
+    pub state_root: B256,
+    /// Root of the hash tree over its receipts.
+    pub receipts_root: B256,
+    /// Gas it used.
+    pub gas_used: u64,
+}
+
+/// The driver's judgement of a proposed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// May be voted for.
+    Valid,
+    /// Breaks a rule whatever the clock says: evidence against its proposer.
+    Invalid,
+    /// Not now: its timestamp is ahead of this clock. The engine may ask again later.
+    NotYet,
+}
+
+/// What the engine asks to be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildRequest {
+    /// Height of the block.
+    pub height: Height,
+    /// Round it is proposed in.
+    pub round: Round,
+    /// Hash of the parent.
+    pub parent: B256,
+    /// Certificate of the parent, for the body; `None` at height 1.
+    pub last_certificate: Option<CommitCertificate>,
+    /// The timestamp must be at least this (parent's + interval); the driver takes the wall clock when it is later.
+    pub min_timestamp_ms: Millis,
+}
+
+/// What comes into an engine.
+#[derive(Clone, Debug)]
+pub enum Input<M, R> {
+    /// The first input, once: what the disk holds.
+    Restored(Restored<R>),
+    /// `mono` has reached the deadline.
+    Tick,
+    /// A verified message of a peer validator (never the engine's own: those it handles itself).
+    Message {
+        /// Index of the signer in the set of the message's height.
+        from: u16,
+        /// The message.
+        message: Verified<M>,
+    },
+    /// Whether transactions wait in the mempool that a block could take.
+    Work {
+        /// True when there are any.
+        pending: bool,
+    },
+    /// The block asked for by [`Effect::Build`].
+    Built {
+        /// Height and round asked for.
+        height: Height,
+        /// Round asked for.
+        round: Round,
+        /// The block.
+        block: SealedBlock,
+    },
+    /// It could not be built.
+    BuildFailed {
+        /// Height asked for.
+        height: Height,
+        /// Round asked for.
+        round: Round,
+    },
+    /// The judgement asked for by [`Effect::Validate`].
+    Validated {
+        /// Hash of the block.
+        block: B256,
+        /// The judgement.
+        verdict: Verdict,
+    },
+    /// A finalized block has been executed and is durable with its state.
+    Executed {
+        /// Height of the block.
+        height: Height,
+        /// Its hash.
+        block: B256,
+        /// Whether it carried transactions, so that a further block must certify its results.
+        had_transactions: bool,
+        /// Its timestamp.
+        timestamp_ms: Millis,
+    },
+    /// Proof of work: the miner found a seal.
+    Sealed {
+        /// The sealed block.
+        block: SealedBlock,
+    },
+    /// The sync side has fetched a block whose certificate it has verified against the validator set.
+    Synced {
+        /// The block.
+        block: SealedBlock,
+        /// Its certificate.
+        certificate: Arc<CommitCertificate>,
+    },
+    /// A block asked for by [`Effect::Fetch`] has arrived (hash checked).
+    Fetched {
+        /// The block.
+        block: SealedBlock,
+    },
+    /// Nobody could give it.
+    FetchFailed {
+        /// Hash of the block.
+        block: B256,
+    },
+    /// The validator set of a height, from the state after height − 2 (hash carried by the header before it).
+    ValidatorSet {
+        /// The height.
+        height: Height,
+        /// The set.
+        set: Arc<ValidatorSet>,
+    },
+}
+
+/// What the disk held at start.
+#[derive(Clone, Debug)]
+pub struct Restored<R> {
+    /// The newest finalized and executed block.
+    pub head: SealedBlock,
+    /// Its certificate; `None` for the genesis block.
+    pub certificate: Option<Arc<CommitCertificate>>,
+    /// Whether the head carried transactions whose results are not yet certified by a later block.
+    pub had_transactions: bool,
+    /// Validator sets of the next height and of the one after, as far as known.
+    pub sets: Vec<(Height, Arc<ValidatorSet>)>,
+    /// The sign record, oldest first. `None`: this key has no record on this disk (wiped, or new to it), so the engine must
+    /// not vote until it has learnt what it may have signed.
+    pub records: Option<Vec<R>>,
+}
+
+/// Who a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// All other validators of the height.
+    All,
+    /// One of them.
+    One(u16),
+}
+
+/// What an engine wants done. The driver carries effects out in order, across steps; nothing after a [`Effect::Persist`]
+/// leaves before that record is synced to disk.
+#[derive(Clone, Debug)]
+pub enum Effect<M, R> {
+    /// Append to the sign record and sync.
+    Persist(R),
+    /// Sign (if it is not signed yet) and send.
+    Send {
+        /// Receivers.
+        to: Target,
+        /// Unsigned message content; the driver signs it with the validator key.
+        message: M,
+    },
+    /// Get this block from any peer.
+    Fetch {
+        /// Its hash.
+        block: B256,
+        /// Its height.
+        height: Height,
+        /// A validator likely to have it.
+        hint: u16,
+    },
+    /// Build a block; answered by Built or BuildFailed.
+    Build(BuildRequest),
+    /// Judge a block against its parent; answered by Validated. The parent is executed.
+    Validate {
+        /// The block.
+        block: SealedBlock,
+    },
+    /// Execute a finalized block and store it in one atomic batch; answered by Executed.
+    Execute {
+        /// The block.
+        block: SealedBlock,
+        /// The certificate that finalizes it.
+        certificate: Arc<CommitCertificate>,
+    },
+    /// Proof of work: look for a seal.
+    Seal {
+        /// The block to seal.
+        block: SealedBlock,
+    },
+    /// A new fork choice. BFT moves head and finalized together with a certificate as proof.
+    Forkchoice {
+        /// Newest block of the canonical chain.
+        head: B256,
+        /// Newest block that will not be reverted unless assumptions break.
+        safe: B256,
+        /// Newest final block.
+        finalized: B256,
+        /// Proof of finality.
+        proof: Option<Arc<CommitCertificate>>,
+    },
+    /// Provable misbehaviour of a validator.
+    Report(Evidence<M>),
+}
+
+/// Two signed messages that no honest validator signs both.
+#[derive(Clone, Debug)]
+pub struct Evidence<M> {
+    /// The validator.
+    pub validator: u16,
+    /// Height of the offence.
+    pub height: Height,
+    /// Round of the offence.
+    pub round: Round,
+    /// The messages.
+    pub first: M,
+    /// The contradicting one.
+    pub second: M,
+}
+
+/// A consensus engine.
+pub trait Engine {
+    /// Signed content that validators exchange.
+    type Message;
+    /// What must survive a crash.
+    type Record;
+
+    /// Takes one input and says what it leads to.
+    fn step(
+        &mut self,
+        mono: Millis,
+        wall: Millis,
+        input: Input<Self::Message, Self::Record>,
+    ) -> Vec<Effect<Self::Message, Self::Record>>;
+
+    /// The next moment (mono) at which the engine wants a Tick. There is nothing to cancel: ask again after each step.
+    fn deadline(&self) -> Option<Millis>;
+}

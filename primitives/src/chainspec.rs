@@ -1,0 +1,314 @@
+//! The chain specification: every rule that all nodes of a network must agree on. It is `genesis.json`, it is hashed
+//! into the genesis block, and nothing in it may be changed locally. What a node may choose for itself is `NodeConfig`.
+
+use std::collections::BTreeMap;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Block, HashFn, Header, Height, Millis, Round, Seal, SealedBlock, Validator, ValidatorSet,
+    header::HEADER_VERSION,
+    layout::Layout,
+    merkle,
+    validators::SetError,
+};
+
+/// Everything a network agrees on before its first block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ChainSpec {
+    /// Name of the network, for people; 1 to 64 characters.
+    pub name: String,
+    /// EIP-155 chain id; not 0.
+    pub chain_id: u64,
+    /// Time of the genesis block, in milliseconds since the Unix epoch.
+    pub genesis_time_ms: Millis,
+    /// Hash function of blocks, native transactions and hash trees.
+    pub hash_fn: HashFn,
+    /// Whether development methods (impersonate, mine, set balance) exist on this chain.
+    pub development: bool,
+    /// Consensus family and its parameters.
+    pub consensus: Consensus,
+    /// Most gas of one block.
+    pub gas_limit: u64,
+    /// Most bytes of one block's transactions.
+    pub max_block_bytes: u64,
+    /// Fee rules.
+    pub fees: Fees,
+    /// EVM rules by height: the fork in force from each height on. Has an entry for height 0.
+    pub forks: BTreeMap<Height, EvmFork>,
+    /// The validators of the first blocks. Empty under proof of work.
+    pub validators: Vec<GenesisValidator>,
+    /// Accounts at genesis.
+    pub alloc: BTreeMap<Address, GenesisAccount>,
+}
+
+/// The consensus family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "engine")]
+pub enum Consensus {
+    /// PBFT-style with equal votes.
+    #[serde(rename = "pbft", rename_all = "camelCase")]
+    Pbft(BftParams),
+}
+
+/// Parameters of the BFT engine. All times in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct BftParams {
+    /// Least time between the timestamps of two blocks; 0: propose at once.
+    pub block_interval_ms: Millis,
+    /// Timeout of round 0 of a height, counted from when the proposal is due; later rounds double it up to the cap.
+    pub round_timeout_ms: Millis,
+    /// No round waits longer than this.
+    pub round_timeout_cap_ms: Millis,
+    /// How long without transactions before an empty block is proposed; 0: empty blocks at every interval;
+    /// `None`: never. Blocks that certify results are proposed whatever this says.
+    pub empty_block_ms: Option<Millis>,
+    /// How far a block's timestamp may be ahead of a validator's clock.
+    pub clock_tolerance_ms: Millis,
+}
+
+/// Fee rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "kind")]
+pub enum Fees {
+    /// Gas costs nothing: base fee 0 for ever, any gas price from 0 is accepted.
+    #[serde(rename = "zero")]
+    Zero,
+    /// EIP-1559 with elasticity 2 and denominator 8; the base fee is burnt.
+    #[serde(rename = "eip1559", rename_all = "camelCase")]
+    Eip1559 {
+        /// Base fee of block 1, in wei.
+        initial_base_fee: u64,
+        /// The base fee never falls below this, in wei.
+        min_base_fee: u64,
+    },
+}
+
+/// EVM rule sets a chain can start with or switch to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EvmFork {
+    /// March 2023.
+    Shanghai,
+    /// March 2024.
+    Cancun,
+    /// May 2025.
+    Prague,
+    /// December 2025.
+    Osaka,
+}
+
+/// A validator named in genesis.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GenesisValidator {
+    /// For people.
+    pub name: String,
+    /// Key and power.
+    #[serde(flatten)]
+    pub validator: Validator,
+}
+
+/// An account at genesis.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct GenesisAccount {
+    /// Wei.
+    pub balance: U256,
+    /// Nonce.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub nonce: u64,
+    /// Contract code.
+    #[serde(default, skip_serializing_if = "no_bytes")]
+    pub code: Bytes,
+    /// Storage slots; zero values are refused.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage: BTreeMap<B256, B256>,
+}
+
+fn no_bytes(b: &Bytes) -> bool {
+    b.is_empty()
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Why a chain specification was refused; the text names the field and the mend.
+#[derive(Debug, thiserror::Error)]
+pub enum SpecError {
+    /// Not JSON of a chain specification.
+    #[error("genesis is not valid: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The validator set.
+    #[error("genesis `validators`: {0}")]
+    Validators(#[from] SetError),
+    /// A field out of its range.
+    #[error("genesis `{field}`: {problem}")]
+    Field {
+        /// JSON name of the field.
+        field: &'static str,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+}
+
+impl ChainSpec {
+    /// Reads and checks `genesis.json`.
+    pub fn from_json(json: &str) -> Result<Self, SpecError> {
+        let spec: Self = serde_json::from_str(json)?;
+        spec.check()?;
+        Ok(spec)
+    }
+
+    /// Writes `genesis.json`.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data")
+    }
+
+    /// Checks every field's range.
+    pub fn check(&self) -> Result<(), SpecError> {
+        let field = |field, problem: &str| Err(SpecError::Field { field, problem: problem.to_owned() });
+        if self.name.is_empty() || self.name.chars().count() > 64 {
+            return field("name", "must have 1 to 64 characters");
+        }
+        if self.chain_id == 0 {
+            return field("chainId", "must not be 0");
+        }
+        if self.gas_limit < 1_000_000 || self.gas_limit > 1 << 40 {
+            return field("gasLimit", "must be between 1,000,000 and 2^40");
+        }
+        if self.max_block_bytes < 256 * 1024 || self.max_block_bytes > 16 * 1024 * 1024 {
+            return field("maxBlockBytes", "must be between 256 KiB and 16 MiB");
+        }
+        if !self.forks.contains_key(&Height::GENESIS) {
+            return field("forks", "must name the EVM fork of height 0, for example {\"0\": \"osaka\"}");
+        }
+        if self.alloc.values().any(|a| a.storage.values().any(|v| v.is_zero())) {
+            return field("alloc", "storage slots must not hold zero; leave them out");
+        }
+        let Consensus::Pbft(p) = &self.consensus;
+        if p.round_timeout_ms < 50 || p.round_timeout_ms > p.round_timeout_cap_ms {
+            return field("consensus.roundTimeoutMs", "must be at least 50 and at most roundTimeoutCapMs");
+        }
+        if p.round_timeout_cap_ms > 60_000 {
+            return field("consensus.roundTimeoutCapMs", "must be at most 60000, so that no network waits longer than a minute");
+        }
+        if p.block_interval_ms > 60_000 {
+            return field("consensus.blockIntervalMs", "must be at most 60000");
+        }
+        self.validator_set()?;
+        Ok(())
+    }
+
+    /// The validators of the first blocks.
+    pub fn validator_set(&self) -> Result<ValidatorSet, SetError> {
+        ValidatorSet::new(self.validators.iter().map(|v| v.validator.clone()).collect())
+    }
+
+    /// Parameters of the BFT engine.
+    #[must_use]
+    pub const fn bft(&self) -> &BftParams {
+        let Consensus::Pbft(p) = &self.consensus;
+        p
+    }
+
+    /// The EVM fork in force at a height.
+    #[must_use]
+    pub fn fork_at(&self, height: Height) -> EvmFork {
+        *self.forks.range(..=height).next_back().expect("height 0 is checked to be there").1
+    }
+
+    /// The base fee of the block after one with these values.
+    #[must_use]
+    pub fn next_base_fee(&self, height: Height, base_fee: u64, gas_used: u64, gas_limit: u64) -> u64 {
+        match self.fees {
+            Fees::Zero => 0,
+            Fees::Eip1559 { initial_base_fee, .. } if height == Height::GENESIS => initial_base_fee,
+            Fees::Eip1559 { min_base_fee, .. } => eip1559(base_fee, gas_used, gas_limit).max(min_base_fee),
+        }
+    }
+
+    /// The hash of every rule, in the fixed layout; the genesis block's parent hash.
+    #[must_use]
+    pub fn hash(&self) -> B256 {
+        self.hash_fn.of(&self.layout())
+    }
+
+    /// The genesis block, made from nothing but this specification.
+    #[must_use]
+    pub fn genesis_block(&self) -> SealedBlock {
+        let set = self.validator_set().expect("checked");
+        let header = Header {
+            version: HEADER_VERSION,
+            chain_id: self.chain_id,
+            height: Height::GENESIS,
+            timestamp_ms: self.genesis_time_ms,
+            parent_hash: self.hash(),
+            transactions_root: merkle::root(self.hash_fn, &[]),
+            parent_state_root: B256::ZERO,
+            parent_receipts_root: B256::ZERO,
+            parent_gas_used: 0,
+            gas_limit: self.gas_limit,
+            base_fee: self.next_base_fee(Height::GENESIS, 0, 0, self.gas_limit),
+            proposer: Address::ZERO,
+            first_round: Round::ZERO,
+            next_validators_hash: set.hash(self.hash_fn),
+            last_certificate_hash: B256::ZERO,
+            seal: Seal::None,
+        };
+        SealedBlock::new(Block { header, last_certificate: None, transactions: Vec::new() }, self.hash_fn)
+    }
+
+    fn layout(&self) -> Layout {
+        let mut l = Layout::new("basalt/chain-spec/v1");
+        l.bytes(self.name.as_bytes())
+            .u64(self.chain_id)
+            .u64(self.genesis_time_ms)
+            .u8(self.hash_fn.code())
+            .u8(self.development.into());
+        let Consensus::Pbft(p) = &self.consensus;
+        l.u8(1).u64(p.block_interval_ms).u64(p.round_timeout_ms).u64(p.round_timeout_cap_ms);
+        l.option(p.empty_block_ms, |l, v| {
+            l.u64(v);
+        });
+        l.u64(p.clock_tolerance_ms).u64(self.gas_limit).u64(self.max_block_bytes);
+        match self.fees {
+            Fees::Zero => l.u8(0),
+            Fees::Eip1559 { initial_base_fee, min_base_fee } => l.u8(1).u64(initial_base_fee).u64(min_base_fee),
+        };
+        l.len(self.forks.len());
+        for (height, fork) in &self.forks {
+            l.u64(height.0).u8(*fork as u8);
+        }
+        l.len(self.validators.len());
+        for v in &self.validators {
+            l.bytes(v.name.as_bytes()).fixed(&v.validator.public_key.0).u64(v.validator.power);
+        }
+        l.len(self.alloc.len());
+        for (address, a) in &self.alloc {
+            l.fixed(&address.0.0).fixed(&a.balance.to_be_bytes::<32>()).u64(a.nonce).bytes(&a.code).len(a.storage.len());
+            for (slot, value) in &a.storage {
+                l.fixed(&slot.0).fixed(&value.0);
+            }
+        }
+        l
+    }
+}
+
+/// EIP-1559 with elasticity 2 and denominator 8.
+fn eip1559(base_fee: u64, gas_used: u64, gas_limit: u64) -> u64 {
+    let target = (gas_limit / 2).max(1);
+    let delta = |gap: u64| u128::from(base_fee) * u128::from(gap) / u128::from(target) / 8;
+    let fee = if gas_used > target {
+        u128::from(base_fee) + delta(gas_used - target).max(1)
+    } else {
+        u128::from(base_fee) - delta(target - gas_used)
+    };
+    u64::try_from(fee).unwrap_or(u64::MAX)
+}
