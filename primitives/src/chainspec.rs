@@ -7,11 +7,8 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Block, HashFn, Header, Height, Millis, Round, Seal, SealedBlock, Validator, ValidatorSet,
-    header::HEADER_VERSION,
-    layout::Layout,
-    merkle,
-    validators::SetError,
+    Block, HashFn, Header, Height, Millis, Round, Seal, SealedBlock, Validator, ValidatorSet, header::HEADER_VERSION,
+    layout::Layout, merkle, validators::SetError,
 };
 
 /// Everything a network agrees on before its first block.
@@ -197,7 +194,10 @@ impl ChainSpec {
             return field("consensus.roundTimeoutMs", "must be at least 50 and at most roundTimeoutCapMs");
         }
         if p.round_timeout_cap_ms > 60_000 {
-            return field("consensus.roundTimeoutCapMs", "must be at most 60000, so that no network waits longer than a minute");
+            return field(
+                "consensus.roundTimeoutCapMs",
+                "must be at most 60000, so that no network waits longer than a minute",
+            );
         }
         if p.block_interval_ms > 60_000 {
             return field("consensus.blockIntervalMs", "must be at most 60000");
@@ -292,7 +292,11 @@ impl ChainSpec {
         }
         l.len(self.alloc.len());
         for (address, a) in &self.alloc {
-            l.fixed(&address.0.0).fixed(&a.balance.to_be_bytes::<32>()).u64(a.nonce).bytes(&a.code).len(a.storage.len());
+            l.fixed(&address.0.0)
+                .fixed(&a.balance.to_be_bytes::<32>())
+                .u64(a.nonce)
+                .bytes(&a.code)
+                .len(a.storage.len());
             for (slot, value) in &a.storage {
                 l.fixed(&slot.0).fixed(&value.0);
             }

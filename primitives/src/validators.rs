@@ -183,7 +183,12 @@ impl ValidatorSet {
     }
 
     /// As [`Self::verify_certificate`], for either kind of vote: a prepared certificate has the same shape.
-    pub fn verify_votes(&self, genesis: B256, kind: VoteKind, cert: &CommitCertificate) -> Result<(), CertificateError> {
+    pub fn verify_votes(
+        &self,
+        genesis: B256,
+        kind: VoteKind,
+        cert: &CommitCertificate,
+    ) -> Result<(), CertificateError> {
         let rising = cert.signatures.windows(2).all(|w| w[0].validator < w[1].validator);
         let known = cert.signatures.last().is_none_or(|s| usize::from(s.validator) < self.len());
         if !rising || !known {

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use basalt_primitives::{B256, CommitCertificate, Height, Millis, Round, SealedBlock, ValidatorSet};
 
-
 /// A message whose signature the driver has checked. Only the driver makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<M>(M);

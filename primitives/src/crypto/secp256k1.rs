@@ -4,7 +4,8 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use secp256k1::{Message, SECP256K1, ecdsa};
 
 /// Half the curve order: a signature's s above it is refused (EIP-2).
-const HALF_ORDER: U256 = U256::from_limbs([0xdfe9_2f46_681b_20a0, 0x5d57_6e73_57a4_501d, u64::MAX, 0x7fff_ffff_ffff_ffff]);
+const HALF_ORDER: U256 =
+    U256::from_limbs([0xdfe9_2f46_681b_20a0, 0x5d57_6e73_57a4_501d, u64::MAX, 0x7fff_ffff_ffff_ffff]);
 
 /// Recovers the address that signed `hash`, or `None` when the signature is malformed or its s is high.
 #[must_use]

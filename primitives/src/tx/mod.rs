@@ -53,7 +53,9 @@ pub struct Transaction {
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TxError {
     /// Longer than [`MAX_TX_BYTES`].
-    #[error("transaction of {0} bytes is larger than the limit of {MAX_TX_BYTES}; split the data over several transactions")]
+    #[error(
+        "transaction of {0} bytes is larger than the limit of {MAX_TX_BYTES}; split the data over several transactions"
+    )]
     TooLarge(usize),
     /// Not a transaction.
     #[error("malformed transaction: {0}")]

@@ -31,7 +31,8 @@ pub fn verify_all(txs: Vec<Unverified>) -> Vec<Result<Transaction, TxError>> {
 /// Marks which of the batch are valid; halves a failing batch until the bad ones are alone, so that k bad signatures
 /// cost about k·log n batches and never n single checks for one.
 fn mark_valid(txs: &[Unverified], batch: &[usize], good: &mut [bool]) {
-    let layouts: Vec<_> = batch.iter().filter_map(|&i| native(&txs[i])).map(|n| n.tx.signing_layout(&n.public_key)).collect();
+    let layouts: Vec<_> =
+        batch.iter().filter_map(|&i| native(&txs[i])).map(|n| n.tx.signing_layout(&n.public_key)).collect();
     let items = batch
         .iter()
         .filter_map(|&i| native(&txs[i]))
