@@ -35,7 +35,7 @@ use crate::{
     keys::{self, Passphrase},
     mempool::{MempoolConfig, SharedPool},
     monitor::{self, Metrics},
-    network::{HelloInfo, Identity, Network, NetworkConfig},
+    network::{ChainInfo, Identity, Network, NetworkConfig},
     proposer::Proposer,
     rpc::{App, EventHub, RpcConfig, RpcServer},
     sync::{Fetcher, Progress, Syncer},
@@ -186,13 +186,12 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let source = Arc::new(glue::Blocks { chain: chain.clone(), bodies });
     let (network, events) = Network::start(
         network_config(&config, &chain)?,
-        identity,
+        &identity,
         identities.validator.as_ref().filter(|_| votes),
-        HelloInfo { genesis: chain.genesis, software: glue::client_version() },
+        ChainInfo { genesis: chain.genesis, software: glue::client_version() },
         source,
-        tokio::runtime::Handle::current(),
-    )
-    .await?;
+        &tokio::runtime::Handle::current(),
+    )?;
     let (driver, mailbox) = runtime::mailbox();
     let (executed_tx, executed) = watch::channel(chain.ledger.head().height());
     let (progress_tx, progress) = watch::channel(Progress::default());
@@ -215,7 +214,11 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         observer: glue::observer(Arc::clone(&node_events)),
         ahead: Vec::new(),
     };
-    let engine = Bft::new(glue::engine_config(&chain, own.filter(|_| votes)));
+    let engine = Bft::new(basalt_bft::Config {
+        key: own.filter(|_| votes),
+        genesis: chain.genesis,
+        params: chain.spec.bft().clone(),
+    });
     let parts = runtime::Parts {
         chain: chain.clone(),
         engine,
@@ -236,7 +239,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         driver: driver.clone(),
         events: node_events.clone(),
     })?;
-    glue::pump(events, driver.clone(), ingress.clone(), Arc::clone(&metrics));
+    glue::pump(events, driver.clone(), ingress.clone(), network.clone());
     let syncer = Syncer {
         chain: chain.clone(),
         network: network.clone(),
