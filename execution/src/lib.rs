@@ -6,16 +6,22 @@
 //! how state is stored: execution owns the ports it reads through ([`ports`]).
 
 mod block_state;
+pub mod call;
 pub mod env;
 mod evm;
 pub mod executor;
+pub mod genesis;
 pub mod memory;
 pub mod ports;
 pub mod skip;
 mod transfer;
+pub mod trie;
 
+pub use call::{CallEnd, CallError, CallOutcome, CallRequest};
 pub use env::BlockEnv;
 pub use executor::{BuildLimits, Built, ExecError, Executed, Executor};
+pub use genesis::genesis_state;
 pub use memory::MemoryState;
 pub use ports::{StateError, StateReader, TrieReader};
 pub use skip::SkipReason;
+pub use trie::{StateTrie, TrieBatch, TrieError};
