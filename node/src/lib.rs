@@ -1,1 +1,3 @@
-//! node
+//! The Basalt node: network, mempool, driver, RPC, command line.
+
+pub mod network;
