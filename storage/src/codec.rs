@@ -1,7 +1,7 @@
 //! Values between domain types and stored bytes. What is also sent over the network is protobuf (`basalt-proto`), and is
 //! split and joined here without decoding; the rest has fixed layouts, described in [`crate::tables`].
 
-use basalt_primitives::{Account, B256, Block, Bytes, Height, KECCAK256_EMPTY, Receipt, U256};
+use basalt_primitives::{B256, Block, Bytes, Height, Receipt, U256, state::Account};
 use basalt_proto::Codec as _;
 
 use crate::types::{Outcome, Skipped, Summary, TxLocation};
@@ -183,7 +183,7 @@ pub fn encode_account(a: &Account) -> Vec<u8> {
     let mut out = Vec::with_capacity(72);
     out.extend_from_slice(&a.nonce.to_be_bytes());
     out.extend_from_slice(&a.balance.to_be_bytes::<32>());
-    if a.code_hash != KECCAK256_EMPTY {
+    if a.code_hash != Account::default().code_hash {
         out.extend_from_slice(a.code_hash.as_slice());
     }
     out
@@ -192,7 +192,7 @@ pub fn encode_account(a: &Account) -> Vec<u8> {
 pub fn decode_account(bytes: &[u8]) -> Option<Account> {
     let mut c = Cursor(bytes);
     let (nonce, balance) = (c.u64()?, U256::from_be_bytes(c.array::<32>()?));
-    let code_hash = if c.0.is_empty() { KECCAK256_EMPTY } else { c.hash()? };
+    let code_hash = if c.0.is_empty() { Account::default().code_hash } else { c.hash()? };
     c.end(Account { nonce, balance, code_hash })
 }
 

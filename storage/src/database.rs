@@ -68,12 +68,12 @@ impl Reader for Database {
 /// A ledger of newer software may have tables that cannot even be opened without knowing them.
 fn refuse_unknown_tables(path: &Path, options: &rocksdb::Options) -> Result<(), StorageError> {
     let names = DB::list_cf(options, path).map_err(|e| open_error(path, e))?;
-    let unknown = names
-        .into_iter()
-        .find(|n| n != rocksdb::DEFAULT_COLUMN_FAMILY_NAME && Table::from_name(n).is_none());
+    let unknown = names.into_iter().find(|n| n != rocksdb::DEFAULT_COLUMN_FAMILY_NAME && Table::from_name(n).is_none());
     match unknown {
         None => Ok(()),
-        Some(table) => Err(StorageError::NewerSchema { path: path.to_owned(), table, found: LEDGER_FORMAT, supported: 0 }),
+        Some(table) => {
+            Err(StorageError::NewerSchema { path: path.to_owned(), table, found: LEDGER_FORMAT, supported: 0 })
+        }
     }
 }
 

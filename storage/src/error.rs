@@ -104,7 +104,9 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// A block that does not follow the head.
-    #[error("block {height} does not follow the ledger's head at height {head}: {problem}; this is a bug, please report it")]
+    #[error(
+        "block {height} does not follow the ledger's head at height {head}: {problem}; this is a bug, please report it"
+    )]
     NotNext {
         /// The head's height.
         head: Height,
@@ -117,7 +119,9 @@ pub enum StorageError {
     #[error("the genesis state cannot be stored: {0}; this is a bug, please report it")]
     Genesis(String),
     /// A write to the ledger failed. Fatal: the node must stop.
-    #[error("the ledger could not be written, and the node must stop; check free space and health of the disk, then start it again")]
+    #[error(
+        "the ledger could not be written, and the node must stop; check free space and health of the disk, then start it again"
+    )]
     Write(#[source] rocksdb::Error),
     /// A read from the ledger failed.
     #[error("the ledger's table `{table}` could not be read; check the disk, then start the node again")]

@@ -161,8 +161,7 @@ pub fn sync_directory(path: &Path) -> Result<(), StorageError> {
 /// Writes block 0, its state and the ledger's identity in one batch.
 fn write_genesis(database: &Database, spec: &ChainSpec, state: &GenesisState) -> Result<(), StorageError> {
     let block = spec.genesis_block();
-    let outcome =
-        Outcome { state_root: state.root, receipts_root: receipts_root(spec.hash_fn, &[]), gas_used: 0 };
+    let outcome = Outcome { state_root: state.root, receipts_root: receipts_root(spec.hash_fn, &[]), gas_used: 0 };
     let summary = Summary { hash: block.hash(), outcome, total_transactions: 0 };
     let mut writer = batch::Writer::new(database);
     writer.identity(&block, spec.chain_id);

@@ -1,8 +1,9 @@
 //! Reading the ledger. Every read checks what it returns: the checksum of the value, and whatever hash binds it.
 
 use basalt_primitives::{
-    Account, Address, B256, Block, Bytes, CommitCertificate, HashFn, Header, Height, Receipt, SealedBlock, U256,
-    keccak256, receipt::receipts_root, state::TrieKey,
+    Address, B256, Block, Bytes, CommitCertificate, HashFn, Header, Height, Receipt, SealedBlock, U256, keccak256,
+    receipt::receipts_root,
+    state::{Account, TrieKey},
 };
 use basalt_proto::{BlockReceipts, Codec, DecodeError};
 
@@ -93,7 +94,7 @@ pub trait Reader {
     fn certified_bytes(&self, height: Height) -> Result<Option<Bytes>, StorageError> {
         let Some((header, body)) = parts(self, height)? else { return Ok(None) };
         let certificate = self.get(Table::Certificates, &height_key(height))?;
-        Ok(Some(codec::owned(codec::join_certified(&header, &body, certificate.as_deref()))))
+        Ok(Some(codec::owned(codec::join_certified(&header, &body, certificate.as_ref().map(|c| &c[..])))))
     }
 
     /// Where an executed transaction is.
@@ -162,7 +163,11 @@ pub trait Reader {
         for (position, ((index, tx), receipt)) in executed.zip(&receipts).enumerate() {
             let location = TxLocation { height, index: index as u32, receipt: position as u32 };
             if receipt.tx_hash != tx.hash() || self.tx_location(&tx.hash())? != Some(location) {
-                return Err(corrupt(Table::Transactions, tx.hash().as_slice(), "does not lead to its block and receipt"));
+                return Err(corrupt(
+                    Table::Transactions,
+                    tx.hash().as_slice(),
+                    "does not lead to its block and receipt",
+                ));
             }
         }
         Ok(true)
@@ -203,7 +208,7 @@ fn check_hash(reader: &(impl Reader + ?Sized), height: Height, hash: B256) -> Re
 }
 
 pub(crate) fn corrupt(table: Table, key: &[u8], problem: &str) -> StorageError {
-    let key = basalt_primitives::hex::encode_prefixed(key);
+    let key = Bytes::copy_from_slice(key).to_string();
     StorageError::Corrupt { table: table.name(), key, problem: problem.to_owned() }
 }
 

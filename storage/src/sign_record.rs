@@ -21,11 +21,7 @@ use std::{
 
 use basalt_primitives::Bytes;
 
-use crate::{
-    StorageError,
-    database::io_error,
-    ledger::sync_directory,
-};
+use crate::{StorageError, database::io_error, ledger::sync_directory};
 
 /// Name of the file.
 pub const FILE_NAME: &str = "sign-record";
@@ -239,7 +235,8 @@ fn check_header(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     if found == Some(HEADER) {
         return Ok(());
     }
-    let version = found.filter(|f| f[..NAME_LENGTH] == HEADER[..NAME_LENGTH]).and_then(|f| f[NAME_LENGTH..].try_into().ok());
+    let version =
+        found.filter(|f| f[..NAME_LENGTH] == HEADER[..NAME_LENGTH]).and_then(|f| f[NAME_LENGTH..].try_into().ok());
     Err(match version.map(u32::from_be_bytes) {
         Some(found @ 2..) => {
             StorageError::NewerSchema { path: path.to_owned(), table: FILE_NAME.to_owned(), found, supported: 1 }

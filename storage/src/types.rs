@@ -109,4 +109,3 @@ pub struct GenesisState {
     /// Their root.
     pub root: B256,
 }
-

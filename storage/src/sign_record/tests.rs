@@ -29,8 +29,8 @@ fn golden_file() {
     let dir = dir();
     drop(SignRecord::create(dir.path(), b"abc").expect("created"));
     let file = fs::read(dir.path().join(FILE_NAME)).expect("readable");
-    let hex = basalt_primitives::hex::encode(file);
-    assert_eq!(hex, "424153414c542d5349474e000000000100000003352441c2GOLDEN616263e5");
+    let hex = Bytes::from(file).to_string();
+    assert_eq!(hex, "0x424153414c542d5349474e000000000100000003352441c2GOLDEN616263e5");
 }
 
 #[test]
@@ -102,8 +102,7 @@ fn every_flipped_bit_is_found() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         put(dir.path(), &flipped);
         let opened = records(dir.path());
-        let refused =
-            matches!(opened, Err(StorageError::CorruptSignRecord { .. } | StorageError::NewerSchema { .. }));
+        let refused = matches!(opened, Err(StorageError::CorruptSignRecord { .. } | StorageError::NewerSchema { .. }));
         assert!(refused, "bit {bit}: {opened:?}");
     }
 }
