@@ -160,6 +160,15 @@ impl Message {
         }
     }
 
+    /// The proposal, if it is one.
+    #[must_use]
+    pub const fn proposal(&self) -> Option<&Proposal> {
+        match self {
+            Self::Proposal(m) => Some(m),
+            _ => None,
+        }
+    }
+
     /// Stable name, for logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {

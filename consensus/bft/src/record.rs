@@ -13,8 +13,8 @@ pub struct Prepared {
     pub block: SealedBlock,
 }
 
-/// One entry of the sign record. Entries of heights up to the newest executed block may be dropped, except that the record
-/// must never become empty: an empty record counts as none.
+/// One entry of the sign record. Entries of heights up to the newest executed block may be dropped, except the newest entry:
+/// an empty record counts as none, and one that holds only [`Record::Initial`] as that of a key never used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// First entry of a new key, written by `network create` or `node init` and by nobody else: it has signed nothing.
