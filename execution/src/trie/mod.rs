@@ -13,6 +13,8 @@ mod evict;
 mod node;
 mod proof;
 mod rehash;
+#[cfg(test)]
+mod tests;
 mod update;
 
 use alloy_primitives::{
@@ -85,6 +87,14 @@ impl StateTrie {
     #[must_use]
     pub const fn memory(&self) -> usize {
         self.arena.bytes()
+    }
+
+    /// Changes the memory budget; takes effect at once when nothing is undecided, else with the decision.
+    pub fn set_memory_budget(&mut self, bytes: usize) {
+        self.memory_budget = bytes;
+        if self.undecided.is_none() {
+            self.shrink();
+        }
     }
 
     /// Computes the trie after a block. Must be decided by [`commit`](Self::commit) or [`discard`](Self::discard) before the
