@@ -68,7 +68,11 @@ fn main() {
         store.write(batch.updates);
         trie.commit();
     }
-    println!("filled {accounts} accounts in {:.1} s, {} MB in memory", started.elapsed().as_secs_f64(), trie.memory() >> 20);
+    println!(
+        "filled {accounts} accounts in {:.1} s, {} MB in memory",
+        started.elapsed().as_secs_f64(),
+        trie.memory() >> 20
+    );
     measure(&mut trie, &mut store, accounts);
 }
 
@@ -97,7 +101,12 @@ fn measure(trie: &mut StateTrie, store: &mut Store, accounts: u64) {
     report("apply", &mut apply, updated);
     report("commit", &mut commit, updated);
     let per = |n: usize| n as f64 / updated as f64;
-    println!("per account: {:.2} nodes and {:.0} bytes written, {:.2} read", per(nodes), per(bytes), per(reads as usize));
+    println!(
+        "per account: {:.2} nodes and {:.0} bytes written, {:.2} read",
+        per(nodes),
+        per(bytes),
+        per(reads as usize)
+    );
     println!("{} MB in memory", trie.memory() >> 20);
 }
 

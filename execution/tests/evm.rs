@@ -17,12 +17,7 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use basalt_execution::{
     BuildLimits, CallEnd, CallError, CallRequest, ExecError, MemoryState, SkipReason, StateError, StateReader,
 };
-use basalt_primitives::{
-    Transaction,
-    chainspec::EvmFork,
-    state::Account,
-    tx::NativeTx,
-};
+use basalt_primitives::{Transaction, chainspec::EvmFork, state::Account, tx::NativeTx};
 use common::*;
 
 const CONTRACT: Address = Address::repeat_byte(0xc0);
@@ -108,25 +103,26 @@ fn running_out_of_gas_uses_all_of_it() {
 #[test]
 fn block_values_are_the_stated_ones() {
     // Stores one value after the other, from slot 0.
-    let ops: [&[u8]; 7] =
-        [&[0x43], &[0x42], &[0x41], &[0x44], &[0x46], &[0x4a], &[0x60, 0x03, 0x40]];
-    let code: Vec<u8> =
-        ops.iter().enumerate().flat_map(|(i, op)| [op, &[0x60, i as u8, 0x55][..]].concat()).collect();
+    let ops: [&[u8]; 7] = [&[0x43], &[0x42], &[0x41], &[0x44], &[0x46], &[0x4a], &[0x60, 0x03, 0x40]];
+    let code: Vec<u8> = ops.iter().enumerate().flat_map(|(i, op)| [op, &[0x60, i as u8, 0x55][..]].concat()).collect();
     let mut chain = with_code(&code);
     chain.state.set_block_hash(3, B256::repeat_byte(0x33));
     let mut env = env(0);
     env.height = basalt_primitives::Height(5);
     let done = chain.executor.execute(&env, &[call_tx(0, TxKind::Call(CONTRACT), vec![])], &chain.state).unwrap();
     let slots: Vec<U256> = done.changes.storage[&CONTRACT].slots.values().copied().collect();
-    assert_eq!(slots, [
-        U256::from(5),
-        U256::from(1_700_000_001),
-        U256::from_be_slice(PROPOSER.as_slice()),
-        B256::repeat_byte(0x11).into(),
-        U256::from(CHAIN),
-        U256::from(1),
-        B256::repeat_byte(0x33).into(),
-    ]);
+    assert_eq!(
+        slots,
+        [
+            U256::from(5),
+            U256::from(1_700_000_001),
+            U256::from_be_slice(PROPOSER.as_slice()),
+            B256::repeat_byte(0x11).into(),
+            U256::from(CHAIN),
+            U256::from(1),
+            B256::repeat_byte(0x33).into(),
+        ]
+    );
 }
 
 #[test]
@@ -213,10 +209,14 @@ fn calls_answer_and_change_nothing() {
     // Returns CALLER in the first word, or reverts with call data's first word when there is any.
     // CALLDATASIZE PUSH1 0a JUMPI CALLER PUSH0 MSTORE PUSH1 32 PUSH0 RETURN | JUMPDEST PUSH0 CALLDATALOAD PUSH0 MSTORE PUSH1 32 PUSH0 REVERT
     let code = [
-        0x36, 0x60, 0x0a, 0x57, 0x33, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3, 0x5b, 0x5f, 0x35, 0x5f, 0x52, 0x60, 0x20, 0x5f,
-        0xfd,
+        0x36, 0x60, 0x0a, 0x57, 0x33, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3, 0x5b, 0x5f, 0x35, 0x5f, 0x52, 0x60, 0x20,
+        0x5f, 0xfd,
     ];
-    let code = { let mut c = code; c[2] = 0x0b; c };
+    let code = {
+        let mut c = code;
+        c[2] = 0x0b;
+        c
+    };
     let chain = with_code(&code);
     let from = CONTRACT; // A contract may call as well: EIP-3607 is for transactions.
     let ask = |input: Bytes| CallRequest { from, to: Some(CONTRACT), input, ..CallRequest::default() };
@@ -246,7 +246,8 @@ fn an_estimate_is_enough_and_not_much_more() {
         chain.executor.execute(&env(0), &[tx], &chain.state).unwrap().receipts[0].success
     };
     assert!(run(estimate) && !run(used - 1));
-    let transfer = CallRequest { from: wallet(1).address, to: Some(wallet(9).address), value: U256::from(1), ..ask.clone() };
+    let transfer =
+        CallRequest { from: wallet(1).address, to: Some(wallet(9).address), value: U256::from(1), ..ask.clone() };
     assert_eq!(chain.executor.estimate_gas(&env(0), &transfer, &chain.state), Ok(21_000));
     let tight = CallRequest { gas: Some(30_000), ..ask };
     assert_eq!(chain.executor.estimate_gas(&env(0), &tight, &chain.state), Err(CallError::Allowance(30_000)));
@@ -303,7 +304,8 @@ fn a_panic_stops_an_ordered_block_and_costs_a_built_one_a_transaction() {
 #[test]
 fn each_account_is_read_once_per_block() {
     let chain = with_code(&[0x5f, 0x35, 0x31]);
-    let state = Faulty { inner: &chain.state, at: Address::repeat_byte(0xba), panics: false, reads: AtomicUsize::new(0) };
+    let state =
+        Faulty { inner: &chain.state, at: Address::repeat_byte(0xba), panics: false, reads: AtomicUsize::new(0) };
     let txs: Vec<_> = (0..20).map(|n| call_tx(n, TxKind::Call(CONTRACT), vec![])).collect();
     chain.executor.execute(&env(0), &txs, &state).unwrap();
     // Sender, contract, proposer, the zero address that is asked about, and the (missing) history contract.

@@ -41,7 +41,15 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let window = prop_oneof![6 => Just((0, None)), 1 => (0..3u64, prop::option::of(0..3u64))];
     let one = (0..SENDERS, 0..12usize, value, off, gas, fee, 0..20u128, prop::bool::weighted(0.1), window);
     let one = one.prop_map(|(from, to, value, nonce_off, gas, fee, tip, input, window)| Move {
-        from, to, value, nonce_off, gas, fee, tip, input, window,
+        from,
+        to,
+        value,
+        nonce_off,
+        gas,
+        fee,
+        tip,
+        input,
+        window,
     });
     prop::collection::vec(one, 1..30)
 }
@@ -171,22 +179,29 @@ fn what_cannot_run_is_skipped_with_its_reason() {
         native(&a, native_tx(0, to, 0)),
     ];
     let done = chain.executor.execute(&env(0), &txs, &chain.state).unwrap();
-    let reasons: Vec<_> = done.skipped.iter().map(|(i, hash, reason)| {
-        assert_eq!(*hash, txs[*i].hash());
-        (*i, reason.clone())
-    }).collect();
+    let reasons: Vec<_> = done
+        .skipped
+        .iter()
+        .map(|(i, hash, reason)| {
+            assert_eq!(*hash, txs[*i].hash());
+            (*i, reason.clone())
+        })
+        .collect();
     let height = Height(1);
-    assert_eq!(reasons, [
-        (0, SkipReason::NonceTooHigh { tx: 1, state: 0 }),
-        (1, SkipReason::InsufficientFunds { have: U256::ZERO, want: U256::from(1) }),
-        (2, SkipReason::IntrinsicGas { limit: 20_000, needed: 21_000 }),
-        (3, SkipReason::GasCap { limit: 17_000_000, cap: 1 << 24 }),
-        (4, SkipReason::BlockGas { limit: 31_000_000, left: 30_000_000 }),
-        (5, SkipReason::NotYetValid { from: Height(2), height }),
-        (6, SkipReason::Expired { until: Height(0), height }),
-        (7, SkipReason::ChainId),
-        (9, SkipReason::NonceTooLow { tx: 0, state: 1 }),
-    ]);
+    assert_eq!(
+        reasons,
+        [
+            (0, SkipReason::NonceTooHigh { tx: 1, state: 0 }),
+            (1, SkipReason::InsufficientFunds { have: U256::ZERO, want: U256::from(1) }),
+            (2, SkipReason::IntrinsicGas { limit: 20_000, needed: 21_000 }),
+            (3, SkipReason::GasCap { limit: 17_000_000, cap: 1 << 24 }),
+            (4, SkipReason::BlockGas { limit: 31_000_000, left: 30_000_000 }),
+            (5, SkipReason::NotYetValid { from: Height(2), height }),
+            (6, SkipReason::Expired { until: Height(0), height }),
+            (7, SkipReason::ChainId),
+            (9, SkipReason::NonceTooLow { tx: 0, state: 1 }),
+        ]
+    );
     assert_eq!(done.receipts.len(), 1);
     let paid = chain.executor.execute(&env(7), &[native(&a, native_tx(0, to, 0))], &chain.state).unwrap();
     assert_eq!(paid.skipped[0].2, SkipReason::FeeTooLow { max_fee: 0, base_fee: 7 });

@@ -199,3 +199,12 @@ fn storage_of_an_unnamed_account_is_refused() {
     let changes = StateChanges { storage, ..StateChanges::default() };
     assert_eq!(trie.apply(&changes, &state), Err(TrieError::Changes(address(1))));
 }
+
+#[test]
+fn a_root_that_cannot_be_read_leaves_the_trie_as_it_was() {
+    let (mut trie, state) = small_state();
+    let root = trie.root();
+    assert!(trie.apply(&StateChanges::default(), &MemoryState::new()).is_err());
+    assert_eq!(trie.root(), root);
+    assert_eq!(trie.apply(&StateChanges::default(), &state).map(|b| b.root), Ok(root));
+}

@@ -20,15 +20,9 @@ type Model = BTreeMap<B256, Vec<u8>>;
 
 impl StateTrie {
     fn apply_raw(&mut self, ops: &[(B256, Option<Vec<u8>>)], reader: &dyn TrieReader) -> Result<TrieBatch, TrieError> {
-        assert!(self.undecided.is_none());
-        self.arena.begin();
-        self.undecided = Some(Undo::default());
+        self.begin()?;
         let mut work = Work { reader, writes: Writes::default(), gone: Vec::new() };
-        if let Some(kid) = self.root {
-            let warm = warm_root(&mut work.pass(&mut self.arena, None, Leaves::Raw, &mut Vec::new()), kid)?;
-            self.root = Some(warm);
-        }
-        self.undo().root = self.root;
+        self.warm_root(&mut work, Leaves::Raw)?;
         let mut ops: Vec<Op> = ops
             .iter()
             .map(|(key, value)| Op { key: *key, value: value.as_ref().map(|v| NewValue::Raw(v.as_slice().into())) })
@@ -118,7 +112,8 @@ enum Then {
 }
 
 fn step() -> impl Strategy<Value = (BTreeMap<B256, Option<Vec<u8>>>, Then)> {
-    let then = prop_oneof![3 => Just(Then::Keep), 2 => Just(Then::Forget), 2 => Just(Then::Evict), 2 => Just(Then::Discard)];
+    let then =
+        prop_oneof![3 => Just(Then::Keep), 2 => Just(Then::Forget), 2 => Just(Then::Evict), 2 => Just(Then::Discard)];
     (prop::collection::btree_map(clustered_key(), value(), 1..24), then)
 }
 
@@ -200,9 +195,13 @@ fn ethereum_trie_tests() {
     let Some(documents) = fixtures(&names) else { return };
     let mut ran = 0;
     for (name, test) in documents.iter().flat_map(|d| d.as_object().expect("tests by name")) {
-        let bytes = |v: &serde_json::Value| v.as_str().map(|s| s.strip_prefix("0x").map_or_else(|| s.into(), |h| hex::decode(h).expect("hex")));
+        let bytes = |v: &serde_json::Value| {
+            v.as_str().map(|s| s.strip_prefix("0x").map_or_else(|| s.into(), |h| hex::decode(h).expect("hex")))
+        };
         let steps: Vec<(Vec<u8>, Option<Vec<u8>>)> = match &test["in"] {
-            serde_json::Value::Array(list) => list.iter().map(|kv| (bytes(&kv[0]).expect("a key"), bytes(&kv[1]))).collect(),
+            serde_json::Value::Array(list) => {
+                list.iter().map(|kv| (bytes(&kv[0]).expect("a key"), bytes(&kv[1]))).collect()
+            }
             other => other
                 .as_object()
                 .expect("a map")
