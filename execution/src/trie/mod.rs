@@ -13,6 +13,8 @@ mod evict;
 mod node;
 mod proof;
 mod rehash;
+#[cfg(test)]
+mod tests;
 mod update;
 
 use alloy_primitives::{
@@ -87,14 +89,18 @@ impl StateTrie {
         self.arena.bytes()
     }
 
+    /// Changes the memory budget; takes effect at once when nothing is undecided, else with the decision.
+    pub fn set_memory_budget(&mut self, bytes: usize) {
+        self.memory_budget = bytes;
+        if self.undecided.is_none() {
+            self.shrink();
+        }
+    }
+
     /// Computes the trie after a block. Must be decided by [`commit`](Self::commit) or [`discard`](Self::discard) before the
     /// next. `reader` answers with the nodes of the last committed state. After an error the trie is as before.
     pub fn apply(&mut self, changes: &StateChanges, reader: &dyn TrieReader) -> Result<TrieBatch, TrieError> {
-        if self.undecided.is_some() {
-            return Err(TrieError::Undecided);
-        }
-        self.arena.begin();
-        self.undecided = Some(Undo::default());
+        self.begin()?;
         let updates = match self.apply_changes(changes, reader) {
             Ok(updates) => updates,
             Err(e) => {
@@ -127,14 +133,28 @@ impl StateTrie {
         }
     }
 
-    fn apply_changes(&mut self, changes: &StateChanges, reader: &dyn TrieReader) -> Result<TrieUpdates, TrieError> {
-        let mut work = Work { reader, writes: Writes::default(), gone: Vec::new() };
+    fn begin(&mut self) -> Result<(), TrieError> {
+        if self.undecided.is_some() {
+            return Err(TrieError::Undecided);
+        }
+        self.arena.begin();
+        self.undecided = Some(Undo { root: self.root, ..Undo::default() });
+        Ok(())
+    }
+
+    /// Brings the root node to memory, where it stays even if this block is discarded.
+    fn warm_root(&mut self, work: &mut Work<'_>, leaves: Leaves) -> Result<(), TrieError> {
         if let Some(kid) = self.root {
             let mut orphans = Vec::new();
-            let warm = warm_root(&mut work.pass(&mut self.arena, None, Leaves::Accounts, &mut orphans), kid)?;
-            self.root = Some(warm);
+            self.root = Some(warm_root(&mut work.pass(&mut self.arena, None, leaves, &mut orphans), kid)?);
+            self.undo().root = self.root;
         }
-        self.undo().root = self.root;
+        Ok(())
+    }
+
+    fn apply_changes(&mut self, changes: &StateChanges, reader: &dyn TrieReader) -> Result<TrieUpdates, TrieError> {
+        let mut work = Work { reader, writes: Writes::default(), gone: Vec::new() };
+        self.warm_root(&mut work, Leaves::Accounts)?;
         let roots = self.apply_storages(changes, &mut work)?;
         let mut ops = account_ops(changes, &roots);
         let orphans = self.apply_ops(None, Leaves::Accounts, self.root, &mut ops, &mut work)?;
