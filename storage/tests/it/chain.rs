@@ -159,7 +159,7 @@ fn receipt(tx_hash: B256, n: u64) -> Receipt {
     Receipt {
         tx_hash,
         tx_type: 0x42,
-        success: n % 3 != 0,
+        success: !n.is_multiple_of(3),
         gas_used: 21_000,
         cumulative_gas_used: 21_000 * n,
         effective_gas_price: 0,
