@@ -31,7 +31,7 @@ impl Blocks {
     }
 
     pub(super) fn hash(height: u64) -> B256 {
-        B256::repeat_byte(height as u8 + 1)
+        B256::repeat_byte((height as u8).wrapping_add(1))
     }
 }
 

@@ -98,9 +98,10 @@ async fn a_node_that_lists_itself_without_identity_notices() {
     p.config.listen = SocketAddr::from(([127, 0, 0, 1], port));
     p.config.static_peers = vec![PeerAddr::new("127.0.0.1", port, None)];
     let a = p.start().await;
-    eventually("the dial", || a.handle.stats().dials.get() > 0).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!((a.handle.stats().dials.get(), a.handle.peer_count()), (1, 0));
+    // At most the one that began before it knew where it listens.
+    assert!(a.handle.stats().dials.get() <= 1);
+    assert_eq!((a.handle.peer_count(), a.handle.stats().failed_handshakes.get()), (0, 0));
 }
 
 #[tokio::test]

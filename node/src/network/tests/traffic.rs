@@ -28,7 +28,7 @@ async fn validators_exchange_consensus_frames_in_order() {
     assert_eq!(soon(nodes[0].events.consensus.recv()).await.expect("a frame").bytes.len(), 900_000);
     assert_eq!(nodes[0].handle.send_consensus(ConsensusTarget::One(a), message(1, 4)), 0, "not to itself");
     assert_eq!(nodes[0].handle.peer_of_validator(&b), Some(nodes[1].id()));
-    let too_large = message(1, 3 << 20);
+    let too_large = message(1, 4 << 20);
     assert_eq!(nodes[0].handle.send_consensus(ConsensusTarget::All, too_large), 0);
     assert_eq!(nodes[0].handle.stats().dropped_consensus_out.get(), 1);
     let stats = nodes[1].handle.stats();
