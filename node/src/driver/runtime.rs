@@ -275,7 +275,7 @@ fn run(
 ) -> Result<(), Fatal> {
     driver.handle(clock::mono_ms(), clock::wall_ms(), Input::Restored(restored))?;
     while !mailbox.stop.load(Ordering::Relaxed) {
-        events.stepped(driver.engine().status(clock::mono_ms()));
+        events.stepped(driver.engine().status());
         let now = clock::mono_ms();
         let wait = driver.deadline().map_or(IDLE, |d| Duration::from_millis(d.saturating_sub(now)).min(IDLE));
         let input = select_biased! {

@@ -4,6 +4,7 @@
 //! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
 
 mod backend;
+mod explain;
 mod glue;
 
 use std::{
