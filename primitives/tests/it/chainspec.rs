@@ -95,7 +95,8 @@ fn missing_keys_and_other_nonsense_are_refused() {
 
 #[test]
 fn every_range_has_an_error_that_names_its_field() {
-    let cases: &[(&str, fn(&mut ChainSpec))] = &[
+    type Change = fn(&mut ChainSpec);
+    let cases: &[(&str, Change)] = &[
         ("`name`", |s| s.name.clear()),
         ("`name`", |s| s.name = "ä".repeat(65)),
         ("`chainId`", |s| s.chain_id = 0),
@@ -106,8 +107,12 @@ fn every_range_has_an_error_that_names_its_field() {
         ("`maxBlockBytes`", |s| s.max_block_bytes = 16 * 1024 * 1024 + 1),
         ("`fees`", |s| s.fees = Fees::Eip1559 { initial_base_fee: 1, min_base_fee: 2 }),
         ("`forks`", |s| s.forks.clear()),
-        ("`forks`", |s| drop(s.forks.remove(&Height(0)))),
-        ("`forks`", |s| drop(s.forks.insert(Height(200), EvmFork::Shanghai))),
+        ("`forks`", |s| {
+            s.forks.remove(&Height(0));
+        }),
+        ("`forks`", |s| {
+            s.forks.insert(Height(200), EvmFork::Shanghai);
+        }),
         ("`alloc`", |s| {
             s.alloc.get_mut(&Address::repeat_byte(2)).unwrap().storage.insert(B256::ZERO, B256::ZERO);
         }),
@@ -149,9 +154,15 @@ fn the_hash_binds_every_field() {
         |s| s.fees = Fees::Zero,
         |s| s.fees = Fees::Eip1559 { initial_base_fee: 1_000_000_001, min_base_fee: 1 },
         |s| s.fees = Fees::Eip1559 { initial_base_fee: 1_000_000_000, min_base_fee: 2 },
-        |s| drop(s.forks.remove(&Height(100))),
-        |s| drop(s.forks.insert(Height(0), EvmFork::Shanghai)),
-        |s| drop(s.forks.insert(Height(101), EvmFork::Osaka)),
+        |s| {
+            s.forks.remove(&Height(100));
+        },
+        |s| {
+            s.forks.insert(Height(0), EvmFork::Shanghai);
+        },
+        |s| {
+            s.forks.insert(Height(101), EvmFork::Osaka);
+        },
         |s| drop(s.validators.pop()),
         |s| s.validators.swap(0, 1),
         |s| s.validators[0].name.push('x'),

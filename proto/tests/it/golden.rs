@@ -81,7 +81,7 @@ fn ethereum_transactions() {
 
 #[test]
 fn merkle_tree() {
-    let leaves: Vec<B256> = (0..7).map(|i| B256::repeat_byte(i)).collect();
+    let leaves: Vec<B256> = (0..7).map(B256::repeat_byte).collect();
     let mut values = vec![];
     for f in ALL {
         for n in 0..=leaves.len() {
