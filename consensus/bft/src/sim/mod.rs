@@ -175,11 +175,11 @@ impl Lab for BftLab {
         let at = format!("{}/{}", message.height(), message.round());
         match message {
             Message::Proposal(m) => {
-                format!("Proposal {at} {:.6} first {}", m.block.hash(), m.block.header().first_round)
+                format!("Proposal {at} {} first {}", short(m.block.hash()), m.block.header().first_round)
             }
-            Message::Prepare(m) | Message::Commit(m) => format!("{} {at} {:.6}", message.name(), m.block_hash),
+            Message::Prepare(m) | Message::Commit(m) => format!("{} {at} {}", message.name(), short(m.block_hash)),
             Message::RoundChange(m) => {
-                let prepared = m.prepared.as_ref().map(|p| format!("{} {:.6}", p.round, p.block_hash));
+                let prepared = m.prepared.as_ref().map(|p| format!("{} {}", p.round, short(p.block_hash)));
                 format!("RoundChange {at} prepared {prepared:?}")
             }
             other => format!("{} {at}", other.name()),
@@ -222,6 +222,10 @@ impl Lab for BftLab {
     fn provoke(&self, adversary: &mut Adversary, rng: &mut ChaCha8Rng, to: u16, heard: &SignedMessage) -> Vec<Message> {
         adversary.provoke(rng, to, heard)
     }
+}
+
+fn short(hash: B256) -> String {
+    hash.to_string().chars().take(8).collect()
 }
 
 /// Votes of these validators for a block, as a list of signatures.

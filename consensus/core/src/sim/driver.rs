@@ -244,7 +244,7 @@ impl<L: Lab> World<'_, L> {
         certificate: Arc<CommitCertificate>,
     ) -> Result<(), Violation> {
         let (height, hash, round) = (block.height(), block.hash(), certificate.round);
-        self.log(|_| format!("n{node} DECIDES {height}/{round} {hash:.6}"));
+        self.log(|_| format!("n{node} DECIDES {height}/{round} {}", &hash.to_string()[..8]));
         let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
         let parent = std::mem::replace(&mut process.tip, block.clone());
         process.executing.push_back((block.clone(), certificate.clone()));

@@ -207,6 +207,7 @@ impl<'a, L: Lab> World<'a, L> {
             Event::Poll { node, epoch } => self.alive(node, epoch, |w| w.poll(node, epoch)),
             Event::Submit { node, tx } => {
                 self.submitted += 1;
+                let node = self.nearest_honest(node);
                 self.nodes[node].clients.insert(tx);
                 if self.nodes[node].process.is_some() { self.add_transactions(node, [tx].into()) } else { Ok(()) }
             }
@@ -217,6 +218,13 @@ impl<'a, L: Lab> World<'a, L> {
             Event::Restart(node) => self.restart(node),
             Event::Heal => self.heal(),
         }
+    }
+
+    /// Nothing is promised to clients of a node that lies or is never there.
+    fn nearest_honest(&self, node: usize) -> usize {
+        let count = self.nodes.len();
+        let honest = |n: &usize| self.nodes[*n].honest && !self.nodes[*n].silent;
+        (node..node + count).map(|n| n % count).find(honest).unwrap_or(node)
     }
 
     fn alive(
