@@ -49,6 +49,22 @@ impl TailKey {
     }
 }
 
+/// A transaction that wants in, and its place.
+pub(super) struct Newcomer<'a> {
+    pub sender: Address,
+    pub nonce: u64,
+    /// The first nonce that neither the chain nor the pool has of this sender.
+    pub missing: u64,
+    pub entry: &'a Entry,
+}
+
+impl Newcomer<'_> {
+    /// Whether nothing is missing before it.
+    pub const fn is_executable(&self) -> bool {
+        self.nonce <= self.missing
+    }
+}
+
 /// What has to go for a newcomer.
 struct Need {
     count: usize,
@@ -69,21 +85,15 @@ impl Need {
 impl Mempool {
     /// Evicts what must go for the newcomer, or refuses it and evicts nothing. Queued ones go before executable ones;
     /// an executable one only for an executable newcomer that pays more.
-    pub(super) fn make_room(
-        &mut self,
-        address: Address,
-        nonce: u64,
-        executable: bool,
-        entry: &Entry,
-    ) -> Result<Vec<B256>, PoolError> {
-        let mut need = self.need(address, nonce, entry);
+    pub(super) fn make_room(&mut self, new: &Newcomer<'_>) -> Result<Vec<B256>, PoolError> {
+        let mut need = self.need(new);
         if need.met() {
             return Ok(Vec::new());
         }
         let mut victims = Vec::new();
-        self.pick_queued(address, nonce, executable, entry, &mut need, &mut victims);
-        if executable {
-            self.pick_tails(address, entry, &mut need, &mut victims);
+        self.pick_queued(new, &mut need, &mut victims);
+        if new.is_executable() {
+            self.pick_tails(new, &mut need, &mut victims);
         }
         if !need.met() {
             return Err(PoolError::Full { count: self.len(), bytes: self.bytes });
@@ -94,51 +104,43 @@ impl Mempool {
         Ok(victims)
     }
 
-    fn need(&self, address: Address, nonce: u64, entry: &Entry) -> Need {
-        let old = self.senders.get(&address).and_then(|s| s.txs.get(&nonce));
+    fn need(&self, new: &Newcomer<'_>) -> Need {
+        let old = self.senders.get(&new.sender).and_then(|s| s.txs.get(&new.nonce));
         let count = self.len() + usize::from(old.is_none());
-        let bytes = self.bytes + entry.bytes() - old.map_or(0, Entry::bytes);
+        let bytes = self.bytes + new.entry.bytes() - old.map_or(0, Entry::bytes);
         Need {
             count: count.saturating_sub(self.config.max_transactions),
             bytes: bytes.saturating_sub(self.config.max_bytes),
         }
     }
 
-    fn pick_queued(
-        &self,
-        address: Address,
-        nonce: u64,
-        executable: bool,
-        entry: &Entry,
-        need: &mut Need,
-        victims: &mut Vec<B256>,
-    ) {
+    fn pick_queued(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
         // A queued newcomer only displaces what is worse placed than itself.
-        let sender = self.senders.get(&address);
-        let gap = sender.map_or(nonce, Sender::first_gap);
-        let own = QueuedKey::new(address, nonce.saturating_sub(gap), entry);
+        let own = QueuedKey::new(new.sender, new.nonce.saturating_sub(new.missing), new.entry);
         // An executable one keeps those of its own that it makes executable.
-        let run_end = (nonce..).find(|n| n + 1 == u64::MAX || sender.is_none_or(|s| !s.txs.contains_key(&(n + 1))));
+        let sender = self.senders.get(&new.sender);
+        let follows = |n: &u64| sender.is_some_and(|s| s.txs.contains_key(n));
+        let run_end = (new.nonce + 1..).take_while(follows).last().unwrap_or(new.nonce);
         for key in self.queued.iter().rev() {
-            if need.met() || (!executable && *key <= own) {
+            if need.met() || (!new.is_executable() && *key <= own) {
                 return;
             }
             let Some(e) = self.entry(&key.hash) else { continue };
-            let becomes_executable = executable && key.sender == address && Some(e.tx.payload().nonce()) <= run_end;
-            if !becomes_executable {
+            let is_follower = key.sender == new.sender && e.tx.payload().nonce() <= run_end;
+            if !(new.is_executable() && is_follower) {
                 need.take(e.bytes());
                 victims.push(key.hash);
             }
         }
     }
 
-    fn pick_tails(&self, address: Address, entry: &Entry, need: &mut Need, victims: &mut Vec<B256>) {
+    fn pick_tails(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
         for key in &self.tails {
-            if need.met() || key.price >= (entry.fee, entry.tip) {
+            if need.met() || key.price >= (new.entry.fee, new.entry.tip) {
                 return;
             }
             let Some(e) = self.entry(&key.hash) else { continue };
-            if key.sender != address {
+            if key.sender != new.sender {
                 need.take(e.bytes());
                 victims.push(key.hash);
             }

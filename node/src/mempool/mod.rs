@@ -18,6 +18,8 @@ mod ready;
 mod sender;
 mod shared;
 #[cfg(test)]
+pub(crate) mod test_util;
+#[cfg(test)]
 mod tests;
 
 pub use config::MempoolConfig;

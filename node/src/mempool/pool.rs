@@ -10,7 +10,7 @@ use basalt_primitives::{Height, Millis, Transaction, chainspec::EvmFork};
 
 use super::{
     AccountView, MempoolConfig, PoolError, Ready,
-    evict::{QueuedKey, TailKey},
+    evict::{Newcomer, QueuedKey, TailKey},
     intrinsic,
     sender::{Entry, Sender},
 };
@@ -124,8 +124,10 @@ impl Mempool {
         let (sender, nonce) = (tx.sender(), tx.payload().nonce());
         let entry = Entry::new(Arc::new(tx), self.next_seq, ctx.now_ms);
         let account = self.refresh_account(sender, account);
-        let executable = self.check_account(sender, nonce, account, &entry)?;
-        let evicted = self.make_room(sender, nonce, executable, &entry)?;
+        let missing = self.check_account(sender, nonce, account, &entry)?;
+        let newcomer = Newcomer { sender, nonce, missing, entry: &entry };
+        let executable = newcomer.is_executable();
+        let evicted = self.make_room(&newcomer)?;
         self.next_seq += 1;
         let tx = entry.tx.clone();
         let replaced = self.put(sender, account, nonce, entry);
@@ -145,14 +147,14 @@ impl Mempool {
         if given.nonce == known.nonce { given } else { known }
     }
 
-    /// Nonce, replacement, per-sender limit and balance. Returns whether it would be executable.
+    /// Nonce, replacement, per-sender limit and balance. Returns the sender's first missing nonce.
     fn check_account(
         &self,
         address: Address,
         nonce: u64,
         account: AccountView,
         entry: &Entry,
-    ) -> Result<bool, PoolError> {
+    ) -> Result<u64, PoolError> {
         if nonce == u64::MAX {
             return Err(PoolError::NonceMax);
         }
@@ -180,7 +182,7 @@ impl Mempool {
         if others.saturating_add(cost) > balance {
             return Err(PoolError::InsufficientFundsWithPending { balance, queued: others, cost });
         }
-        Ok(nonce <= missing)
+        Ok(missing)
     }
 
     /// A replacement pays the bump in both fee and tip. Where gas is free there is nothing to bump: equal is enough, so
@@ -407,5 +409,36 @@ fn content_of(sender: &Sender) -> SenderContent {
     SenderContent {
         pending: sender.executable().map(|(_, e)| e.tx.clone()).collect(),
         queued: sender.queued().map(|(_, e)| e.tx.clone()).collect(),
+    }
+}
+
+#[cfg(test)]
+impl Mempool {
+    /// Every invariant of the pool, against what the senders' queues say.
+    pub(super) fn assert_invariants(&self) {
+        let entries = || self.senders.values().flat_map(|s| s.txs.values());
+        assert_eq!(self.by_hash.len(), entries().count(), "every transaction is found by its hash");
+        assert_eq!(self.bytes, entries().map(Entry::bytes).sum::<usize>(), "bytes are counted");
+        assert!(self.len() <= self.config.max_transactions && self.bytes <= self.config.max_bytes, "limits hold");
+        for (address, s) in &self.senders {
+            assert!(!s.txs.is_empty(), "an empty sender goes");
+            assert!(s.txs.len() <= self.config.max_per_sender, "the sender's limit holds");
+            assert!(s.txs.keys().all(|n| *n >= s.account.nonce), "no used nonce stays");
+            let run = (s.account.nonce..).take_while(|n| s.txs.contains_key(n)).count() as u64;
+            assert_eq!(s.first_gap(), s.account.nonce + run, "the executable run is the consecutive run");
+            let last = s.txs.keys().next_back().copied().unwrap_or(0);
+            assert!(last <= s.first_gap() + self.config.max_nonce_gap, "nothing waits further beyond the gap");
+            let cost = s.txs.values().fold(alloy_primitives::U256::ZERO, |c, e| c + e.cost);
+            assert_eq!(s.total_cost, cost, "costs are summed");
+            for (nonce, e) in &s.txs {
+                assert_eq!(self.by_hash.get(&e.tx.hash()), Some(&(*address, *nonce)));
+            }
+        }
+        let queued: BTreeSet<_> = self.senders.iter().flat_map(|(a, s)| QueuedKey::of(*a, s)).collect();
+        assert_eq!(self.queued, queued, "the index of queued ones is exact");
+        let tails: BTreeSet<_> = self.senders.iter().filter_map(|(a, s)| TailKey::of(*a, s)).collect();
+        assert_eq!(self.tails, tails, "the index of tails is exact");
+        let expiry: BTreeSet<_> = entries().filter_map(|e| Some((e.valid_until?, e.tx.hash()))).collect();
+        assert_eq!(self.expiry, expiry, "the index of windows is exact");
     }
 }

@@ -15,11 +15,15 @@ use super::{
 /// How many blocks' receipts and transactions are kept: clients that poll for receipts ask for the newest again and again.
 const RECENT: usize = 16;
 
+/// How many final blocks' headers and summaries are kept.
+const RECENT_VIEWS: usize = 64;
+
 type Recent<T> = Mutex<VecDeque<(B256, Arc<Vec<T>>)>>;
 
 /// A [`ChainReader`] with a small memory.
 pub struct Chain {
     reader: Arc<dyn ChainReader>,
+    views: Mutex<VecDeque<Arc<BlockView>>>,
     receipts: Recent<Receipt>,
     transactions: Recent<Transaction>,
 }
@@ -28,7 +32,7 @@ impl Chain {
     /// Over a reader.
     #[must_use]
     pub fn new(reader: Arc<dyn ChainReader>) -> Self {
-        Self { reader, receipts: Mutex::default(), transactions: Mutex::default() }
+        Self { reader, views: Mutex::default(), receipts: Mutex::default(), transactions: Mutex::default() }
     }
 
     /// The reader itself.
@@ -66,7 +70,20 @@ impl Chain {
     /// An executed block; `None` if there is none.
     pub fn view(&self, id: BlockId) -> Result<Option<Arc<BlockView>>, RpcError> {
         let Some(height) = self.resolve(id)? else { return Ok(None) };
-        Ok(self.reader.block(height)?)
+        if let Some(known) = self.views.lock().iter().find(|v| v.height() == height) {
+            return Ok(Some(known.clone()));
+        }
+        let read = self.reader.block(height)?;
+        // Only what cannot change any more is kept, and of it what clients poll: the newest.
+        let finalized = self.reader.finalized();
+        if let Some(view) =
+            read.as_ref().filter(|_| height <= finalized && height.0 + RECENT_VIEWS as u64 > finalized.0)
+        {
+            let mut views = self.views.lock();
+            views.push_front(view.clone());
+            views.truncate(RECENT_VIEWS);
+        }
+        Ok(read)
     }
 
     /// The newest executed block.

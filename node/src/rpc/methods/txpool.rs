@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::super::{
+    RpcError,
     format::TxJson,
     registry::{Call, Registry},
     types::Hex64,
@@ -19,12 +20,26 @@ pub(super) fn add(r: &mut Registry) {
         let s = c.app.ports.pool.status();
         Ok(json!({ "pending": Hex64(s.pending as u64), "queued": Hex64(s.queued as u64) }))
     });
-    r.blocking("txpool_content", &[], |c: &Call, ()| Ok(by_sender(&c.app.ports.pool.content(), TxJson::pending)));
-    r.blocking("txpool_inspect", &[], |c: &Call, ()| Ok(by_sender(&c.app.ports.pool.content(), summary)));
+    r.blocking("txpool_content", &[], |c: &Call, ()| Ok(by_sender(&content(c)?, TxJson::pending)));
+    r.blocking("txpool_inspect", &[], |c: &Call, ()| Ok(by_sender(&content(c)?, summary)));
     r.blocking("txpool_contentFrom", &["address"], |c: &Call, (address,): (Address,)| {
         let SenderContent { pending, queued } = c.app.ports.pool.content_of(&address);
         Ok(json!({ "pending": by_nonce(&pending, TxJson::pending), "queued": by_nonce(&queued, TxJson::pending) }))
     });
+}
+
+/// Most transactions shown at once.
+const MAX_SHOWN: usize = 10_000;
+
+fn content(c: &Call) -> Result<PoolContent, RpcError> {
+    let status = c.app.ports.pool.status();
+    let count = status.pending + status.queued;
+    if count > MAX_SHOWN {
+        return Err(RpcError::limit(format!(
+            "the pool holds {count} transactions, more than the limit of {MAX_SHOWN} to show at once; use txpool_contentFrom"
+        )));
+    }
+    Ok(c.app.ports.pool.content())
 }
 
 #[derive(Serialize)]
