@@ -49,3 +49,13 @@ height() { printf '%d\n' "$(rpc "$1" eth_blockNumber | tr -d '"')"; }
 
 # above URL HEIGHT: true when the node's latest block is above HEIGHT.
 above() { [ "$(height "$1")" -gt "$2" ]; }
+
+# isolate SCRIPT [ARG...]: runs the calling suite again in network, process and mount namespaces of its own, where every port
+# is free, nothing reaches outside this machine, and all processes end with the suite. Without root it goes on as it is.
+isolate() {
+	if [ -n "${TEST_ISOLATED:-}" ]; then
+		ip link set lo up
+	elif [ "$(id -u)" = 0 ] && command -v unshare ip >/dev/null 2>&1; then
+		TEST_ISOLATED=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private "$@"
+	fi
+}

@@ -33,3 +33,18 @@ rootfs_tarball() {
 	fi
 	printf '%s\n' "$tarball"
 }
+
+# prometheus_package DIRECTORY: Debian's Prometheus unpacked there; nothing is installed.
+prometheus_package() {
+	[ ! -x "$1/usr/bin/prometheus" ] || return 0
+	local work
+	work=$(mktemp -d)
+	chmod 755 "$work"
+	(cd "$work" && apt-get -qq download prometheus) >"$work/log" 2>&1 || {
+		cat "$work/log" >&2
+		skip "needs the package prometheus"
+	}
+	mkdir -p "$1"
+	dpkg-deb -x "$work"/prometheus_*.deb "$1"
+	rm -rf -- "$work"
+}
