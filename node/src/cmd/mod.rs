@@ -1,11 +1,14 @@
 //! The command line. Each command says in `--help` what it does, with an example; prints JSON with `--json` where it prints
 //! data; and fails with one plain sentence and a mend.
 
+mod bench;
+mod client;
 mod config;
 mod health;
 mod key;
 mod network;
 mod node;
+mod tx;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +30,12 @@ enum Command {
     /// Make and inspect keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Send native transactions, call contracts, see what became of a transaction.
+    #[command(subcommand)]
+    Tx(tx::TxCommand),
+    /// Measure a running network.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// Check configuration files.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -41,6 +50,8 @@ pub fn main() -> std::process::ExitCode {
         Command::Network(c) => network::run(c),
         Command::Node(a) => node::run(a),
         Command::Key(c) => key::run(&c),
+        Command::Tx(c) => tx::run(c),
+        Command::Bench(c) => bench::run(c),
         Command::Config(c) => config::run(&c),
         Command::Health(a) => health::run(&a),
     };

@@ -15,7 +15,7 @@ use super::layout::{GENESIS, Manifest, NodeEntry};
 use crate::{
     config::{self, NodeConfig, spec::NetworkSpec},
     keys::{self, Passphrase},
-    network::peer_id_of,
+    network::Identity,
     service,
 };
 
@@ -154,7 +154,7 @@ fn plan_nodes(spec: &NetworkSpec) -> anyhow::Result<Vec<NewNode>> {
                 rpc: SocketAddr::new(listen, n.rpc_port + offset),
                 metrics: SocketAddr::new(listen, n.metrics_port + offset),
                 p2p: SocketAddr::new(listen, n.p2p_port + offset),
-                peer_id: peer_id_of(&node_key.public_key()),
+                peer_id: Identity::new(&node_key).peer_id().to_string(),
             };
             let host = n.hosts.get(usize::from(i)).cloned().unwrap_or_else(|| Ipv4Addr::LOCALHOST.to_string());
             Ok(NewNode { entry, host, node_key, validator_key })

@@ -15,7 +15,7 @@ pub(super) const GENESIS: &str = "genesis.json";
 /// What `network create` noted of the network.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Manifest {
+pub(in crate::cmd) struct Manifest {
     pub name: String,
     pub chain_id: u64,
     pub dev: bool,
@@ -26,7 +26,7 @@ pub(super) struct Manifest {
 /// One node of the network.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NodeEntry {
+pub(in crate::cmd) struct NodeEntry {
     pub name: String,
     /// `validator` or `follower`.
     pub role: String,

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+pub(super) use layout::Manifest;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum NetworkCommand {
     /// Make genesis, keys and configuration of a network.

@@ -1,0 +1,68 @@
+//! The generator's way to a node.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+/// One node's RPC. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    http: reqwest::Client,
+    url: String,
+}
+
+/// What the nodes have used, together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Usage {
+    pub cpu_seconds: f64,
+    pub rss_max: u64,
+}
+
+impl Node {
+    pub fn new(url: &str) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
+        Ok(Self { http, url: url.to_owned() })
+    }
+
+    pub async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer: Value = self.http.post(&self.url).json(&body).send().await?.json().await?;
+        match answer.get("error") {
+            Some(e) => bail!("{} says: {}", self.url, e["message"].as_str().unwrap_or_default()),
+            None => Ok(answer["result"].clone()),
+        }
+    }
+
+    pub async fn quantity(&self, method: &str, params: Value) -> anyhow::Result<u128> {
+        let v = self.call(method, params).await?;
+        quantity(&v).with_context(|| format!("{method} answered {v}"))
+    }
+
+    /// Hands in a request that was put together beforehand; whether each transaction was taken.
+    pub async fn submit(&self, body: &str) -> Vec<bool> {
+        let request = self.http.post(&self.url).header("content-type", "application/json").body(body.to_owned());
+        let Ok(response) = request.send().await else { return Vec::new() };
+        let Ok(answer) = response.json::<Value>().await else { return Vec::new() };
+        let results = answer["result"].as_array().map(Vec::as_slice).unwrap_or_default();
+        results.iter().map(|r| r.get("hash").is_some_and(Value::is_string) || r.is_string()).collect()
+    }
+
+    async fn usage(&self) -> Option<Usage> {
+        let v = self.call("platform_status", json!([])).await.ok()?;
+        Some(Usage { cpu_seconds: v["process"]["cpuSeconds"].as_f64()?, rss_max: v["process"]["rssBytes"].as_u64()? })
+    }
+}
+
+/// Processor time of all nodes and memory of the largest; `None` when one does not say.
+pub(super) async fn usage(nodes: &[Node]) -> Option<Usage> {
+    let all = futures::future::join_all(nodes.iter().map(Node::usage)).await;
+    all.into_iter().reduce(|a, b| {
+        let (a, b) = (a?, b?);
+        Some(Usage { cpu_seconds: a.cpu_seconds + b.cpu_seconds, rss_max: a.rss_max.max(b.rss_max) })
+    })?
+}
+
+pub(super) fn quantity(v: &Value) -> Option<u128> {
+    u128::from_str_radix(v.as_str()?.strip_prefix("0x")?, 16).ok()
+}
