@@ -16,12 +16,10 @@ if [ -z "${TEST_ISOLATED:-}" ]; then
 fi
 
 if [ -z "${NETWORK_RPC:-}" ]; then
-	[ -x "$BASALT" ] || fail "no binary at $BASALT; run 'make build' first"
 	isolate "$ROOT/tests/clients/run.sh" "$@"
 	work=$(mktemp -d)
 	trap '"$BASALT" network down "$work/net" >/dev/null 2>&1 || true; rm -rf -- "$work"' EXIT
-	"$BASALT" network create --dev --nodes 4 --out "$work/net"
-	"$BASALT" network up "$work/net" --detach
+	dev_network "$work/net"
 	export NETWORK_RPC=http://127.0.0.1:8545,http://127.0.0.1:8546,http://127.0.0.1:8547,http://127.0.0.1:8548
 	code=0
 	node --test . || code=$?

@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 set -euo pipefail
 
+# shellcheck disable=SC2034
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${TEST_CACHE:-$HOME/.cache/basalt}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
@@ -59,3 +60,18 @@ isolate() {
 		TEST_ISOLATED=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private "$@"
 	fi
 }
+
+# dev_network DIRECTORY [ARG...]: creates a development network of four validators there and runs it in the background.
+dev_network() {
+	local dir=$1
+	shift
+	[ -x "$BASALT" ] || fail "no binary at $BASALT; run 'make build' first"
+	"$BASALT" network create --dev --nodes 4 --consensus pbft --out "$dir" "$@"
+	"$BASALT" network up "$dir" --detach
+}
+
+# status_of DIRECTORY FILTER: a jq filter over `basalt network status --json`.
+status_of() { "$BASALT" network status "$1" --json | jq -r "$2"; }
+
+# level DIRECTORY: true when all nodes are on and have the same latest block.
+level() { [ "$(status_of "$1" '[.nodes[] | .on, .head] | unique | length == 2 and (index(true) != null)')" = true ]; }
