@@ -129,7 +129,7 @@ fn health_and_metrics_tell_how_the_node_is() {
         let (_, text) = net.get("http://127.0.0.1:21320/metrics")?;
         text.lines().any(|l| l.starts_with("basalt_transactions_total") && l.ends_with(" 1")).then_some(text)
     });
-    for name in ["basalt_head_height", "basalt_peers", "basalt_tps", "basalt_mempool", "basalt_consensus_round", "basalt_commit_latency_seconds_bucket"] {
+    for name in ["basalt_height", "basalt_peers", "basalt_tps", "basalt_mempool_ready", "basalt_round", "basalt_commit_latency_seconds_bucket"] {
         assert!(text.contains(name), "{name} is missing:\n{text}");
     }
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 pub(super) struct Node {
     http: reqwest::Client,
     url: String,
+    metrics: Option<String>,
 }
 
 /// What the nodes have used, together.
@@ -20,9 +21,9 @@ pub(super) struct Usage {
 }
 
 impl Node {
-    pub fn new(url: &str) -> anyhow::Result<Self> {
+    pub fn new(target: &super::Target) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
-        Ok(Self { http, url: url.to_owned() })
+        Ok(Self { http, url: target.rpc.clone(), metrics: target.metrics.clone() })
     }
 
     pub async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
@@ -49,8 +50,13 @@ impl Node {
     }
 
     async fn usage(&self) -> Option<Usage> {
-        let v = self.call("platform_status", json!([])).await.ok()?;
-        Some(Usage { cpu_seconds: v["process"]["cpuSeconds"].as_f64()?, rss_max: v["process"]["rssBytes"].as_u64()? })
+        let text = self.http.get(self.metrics.as_ref()?).send().await.ok()?.text().await.ok()?;
+        let value = |name: &str| {
+            let line = text.lines().find(|l| l.starts_with(name) && l[name.len()..].starts_with(' '))?;
+            line[name.len()..].trim().parse::<f64>().ok()
+        };
+        let rss = value("basalt_process_resident_memory_bytes")?;
+        Some(Usage { cpu_seconds: value("basalt_process_cpu_seconds_total")?, rss_max: rss as u64 })
     }
 }
 

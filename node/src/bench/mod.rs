@@ -21,11 +21,20 @@ pub use report::Report;
 use client::Node;
 use load::Load;
 
+/// A node to drive.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// RPC address.
+    pub rpc: String,
+    /// Address of its metrics, for what it uses; `None`: unknown.
+    pub metrics: Option<String>,
+}
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// RPC addresses of the nodes.
-    pub nodes: Vec<String>,
+    /// The nodes.
+    pub nodes: Vec<Target>,
     /// Key of a funded account that pays for everything.
     pub funder: SecretKey,
     /// Transactions per second offered; `None`: as many as are taken.
@@ -62,7 +71,7 @@ pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
     if plan.nodes.is_empty() || plan.senders == 0 || plan.batch == 0 || plan.seconds == 0 {
         bail!("a benchmark needs nodes, senders, a batch size and a duration above 0");
     }
-    let nodes = plan.nodes.iter().map(|url| Node::new(url)).collect::<anyhow::Result<Vec<_>>>()?;
+    let nodes = plan.nodes.iter().map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
     let load = Load::prepare(plan, &nodes).await.context("the load could not be prepared")?;
     let shared = Shared::default();
     let before = client::usage(&nodes).await;

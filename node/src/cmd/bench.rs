@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::network::Manifest;
 use crate::{
-    bench::{self, Plan},
+    bench::{self, Plan, Target},
     keys::{self, Passphrase, dev},
 };
 
@@ -65,8 +65,12 @@ fn hash_fn(name: &str) -> Result<HashFn, String> {
 pub(super) fn run(command: BenchCommand) -> anyhow::Result<()> {
     let BenchCommand::Run(args) = command;
     let nodes = match &args.network {
-        Some(dir) => Manifest::read(dir)?.nodes.iter().map(|n| n.rpc_url()).collect(),
-        None => args.rpc.clone(),
+        Some(dir) => Manifest::read(dir)?
+            .nodes
+            .iter()
+            .map(|n| Target { rpc: n.rpc_url(), metrics: Some(n.metrics_url()) })
+            .collect(),
+        None => args.rpc.iter().map(|rpc| Target { rpc: rpc.clone(), metrics: None }).collect(),
     };
     let funder = match &args.key {
         Some(path) => keys::load(path, Passphrase::find(args.passphrase_file.as_deref())?.as_ref())?,

@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigError, load};
 
+use crate::monitor::logging::LogConfig;
+
 /// Settings of one node. Paths are relative to the file they stand in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +44,7 @@ pub struct NodeConfig {
     pub storage: Storage,
     /// Logging.
     #[serde(default)]
-    pub log: Log,
+    pub log: LogConfig,
 }
 
 /// Key files.
@@ -155,32 +157,6 @@ impl Default for Storage {
     fn default() -> Self {
         Self { cache_mib: 32, write_buffer_mib: 16, trie_mib: 64, max_open_files: 256 }
     }
-}
-
-/// Logging.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// Level, or directives per module, as `info,basalt_node::network=debug`.
-    pub level: String,
-    /// Form of the lines.
-    pub format: LogFormat,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Text }
-    }
-}
-
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object per line.
-    Json,
 }
 
 impl NodeConfig {

@@ -47,8 +47,8 @@ pub struct Committed<'a> {
     pub head: &'a Arc<Head>,
     /// Its receipts.
     pub receipts: &'a [Receipt],
-    /// Hashes of the transactions that ran.
-    pub executed: usize,
+    /// From the moment its proposal was here until it was durable; `None` for a block that was fetched.
+    pub latency: Option<Duration>,
     /// Time to execute, root and store it; without what was executed ahead.
     pub took: Duration,
 }
@@ -165,6 +165,7 @@ impl Worker {
             return Ok(()); // The engine asked twice; it has its answer.
         }
         self.check_agrees(&head, block)?;
+        let voted = self.ahead.iter().any(|(hash, _)| *hash == block.hash());
         let executed = self.executed(block)?;
         let next = self.store(block, certificate, &executed)?;
         self.ahead.clear();
@@ -175,8 +176,8 @@ impl Worker {
         let _ = done.send(Ok(Input::ValidatorSet { height: later, set: self.chain.sets.at(later) }));
         let _ = done.send(Ok(Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms }));
         self.update_pool(block, &executed, &next, done);
-        let count = executed.receipts.len();
-        (self.observer)(&Committed { head: &next, receipts: &executed.receipts, executed: count, took: start.elapsed() });
+        let latency = self.verifier.bodies.age(&block.hash()).filter(|_| voted);
+        (self.observer)(&Committed { head: &next, receipts: &executed.receipts, latency, took: start.elapsed() });
         Ok(())
     }
 

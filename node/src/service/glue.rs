@@ -1,13 +1,16 @@
 //! The wires between the node's parts.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use basalt_bft::{Status, message::SignedMessage};
 use basalt_consensus::Evidence;
-use basalt_primitives::{B256, Bytes, Height, Millis, PublicKey, Transaction};
+use basalt_primitives::{B256, Bytes, Height, Millis, PublicKey, Transaction, Validator};
 use basalt_proto::Codec as _;
 use basalt_storage::Reader as _;
 use parking_lot::Mutex;
@@ -22,7 +25,8 @@ use crate::{
         runtime::{DriverHandle, Events},
     },
     ingress::{Ingress, IngressEvents},
-    monitor::Metrics,
+    mempool::SharedPool,
+    monitor::{BlockStats, Metrics},
     network::{BatchVerdict, BlockSource, NetworkEvents, NetworkHandle, Offence},
     rpc::{BlockEvent, EventHub, ports::ChainReader as _},
 };
@@ -125,7 +129,19 @@ impl NodeEvents {
         self.last_commit.store(clock::mono_ms() + 1, Ordering::Relaxed);
         let head = committed.head;
         self.network.announce_head(head.height().0, head.hash());
-        self.metrics.block_committed(committed);
+        let block = head.block.block();
+        self.metrics.block(&BlockStats {
+            height: head.height().0,
+            finalized: head.height().0,
+            timestamp_ms: block.header.timestamp_ms,
+            transactions: committed.receipts.len() as u64,
+            skipped: (block.transactions.len() - committed.receipts.len()) as u64,
+            gas_used: head.outcome.gas_used,
+            size_bytes: block.transactions.iter().map(|t| t.len() as u64).sum(),
+            round: head.certificate.as_ref().map_or(0, |c| c.round.0),
+            commit_latency: committed.latency,
+            execution: Some(committed.took),
+        });
         if self.hub.is_heard()
             && let Ok(Some(view)) = self.chain.block(head.height())
         {
@@ -150,7 +166,6 @@ impl Events for NodeEvents {
             validator = evidence.validator, height = %evidence.height, round = %evidence.round,
             "a validator has contradicted itself; the two signed messages are kept as evidence"
         );
-        self.metrics.evidence.inc();
         let mut all = self.evidence.lock();
         if all.len() < EVIDENCE {
             all.push(evidence.clone());
@@ -165,8 +180,11 @@ impl Events for NodeEvents {
     }
 
     fn stepped(&self, status: Status) {
-        self.metrics.consensus(&status);
-        *self.engine.lock() = status;
+        self.metrics.round(status.round.0);
+        let before = std::mem::replace(&mut *self.engine.lock(), status.clone());
+        if before.height == status.height && status.round > before.round {
+            self.metrics.round_changed();
+        }
     }
 }
 
@@ -200,4 +218,38 @@ pub(super) fn pump(events: NetworkEvents, driver: DriverHandle, ingress: Ingress
             tracing::debug!(?event, "peer");
         }
     });
+}
+
+/// How often gauges that nobody pushes are read.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the gauges up to date that follow from looking, not from events.
+pub(super) async fn sample(
+    metrics: Arc<Metrics>,
+    chain: Chain,
+    pool: SharedPool,
+    network: NetworkHandle,
+    own: Option<PublicKey>,
+) {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    loop {
+        ticks.tick().await;
+        let peers = network.peers();
+        metrics.peers(peers.len());
+        let (ready, queued, bytes) = {
+            let status = pool.lock().status();
+            (status.pending, status.queued, status.bytes)
+        };
+        metrics.mempool(ready, queued, bytes);
+        let head = chain.ledger.head().height();
+        let claimed = peers.iter().map(|p| p.head.0).max().unwrap_or(0);
+        metrics.sync_behind(claimed.saturating_sub(head.0));
+        let set = chain.sets.at(head.next());
+        let online = |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
+        let power = set.as_slice().iter().filter(online).map(|v| v.power).sum();
+        metrics.validators(set.len(), power);
+        if network.is_stopped() {
+            return;
+        }
+    }
 }

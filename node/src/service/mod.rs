@@ -20,7 +20,7 @@ use basalt_execution::{Executor, StateTrie, genesis_state};
 use basalt_primitives::{ChainSpec, SecretKey};
 use basalt_proto::Codec as _;
 use basalt_storage::{GenesisState, Ledger, OpenOptions, SignRecord};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     chain::Chain,
@@ -34,7 +34,7 @@ use crate::{
     ingress::{self, Ingress},
     keys::{self, Passphrase},
     mempool::{MempoolConfig, SharedPool},
-    monitor::{self, Metrics},
+    monitor::{self, Metrics, MetricsServer, NodeLabels},
     network::{ChainInfo, Identity, Network, NetworkConfig},
     proposer::Proposer,
     rpc::{App, EventHub, RpcConfig, RpcServer},
@@ -64,7 +64,7 @@ pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()>
 
 /// Runs a node until it is asked to stop or something fatal happens.
 pub fn run(config: NodeConfig) -> anyhow::Result<()> {
-    monitor::logging::init(&config.log.level, config.log.format == crate::config::LogFormat::Json)?;
+    monitor::logging::init(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
         .max_blocking_threads(32)
@@ -181,7 +181,14 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         pool: pool.clone(),
         bodies: bodies.clone(),
     };
-    let metrics = Metrics::new(&glue::node_label(&config, &chain));
+    let metrics = Arc::new(Metrics::new(NodeLabels {
+        version: env!("CARGO_PKG_VERSION").into(),
+        name: config.name.clone(),
+        chain: chain.spec.name.clone(),
+        chain_id: chain.spec.chain_id.to_string(),
+    }));
+    let head = chain.ledger.head();
+    metrics.restored(head.height().0, head.block.header().timestamp_ms);
     let identity = Identity::new(&identities.node);
     let source = Arc::new(glue::Blocks { chain: chain.clone(), bodies });
     let (network, events) = Network::start(
@@ -259,9 +266,9 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         hub,
         Arc::clone(&metrics),
     );
-    let rpc = if config.rpc.enabled { Some(RpcServer::start(config.rpc.listen, Arc::clone(&app)).await?) } else { None };
-    let metrics_server = monitor::MetricsServer::start(config.metrics.listen, Arc::clone(&app)).await?;
-    glue::sample(Arc::clone(&metrics), chain.clone(), pool, network.clone());
+    let stop = watch::Sender::new(false);
+    let servers = serve(&config, &app, &metrics, &stop).await?;
+    tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(
         name = config.name, chain = chain.spec.name, chain_id = chain.spec.chain_id, genesis = %chain.genesis,
@@ -269,13 +276,49 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     );
     let result = wait(engine_thread, &driver).await;
     tracing::info!("stopping");
+    stop.send_replace(true);
     network.shutdown();
-    if let Some(rpc) = rpc {
-        rpc.stop().await;
+    let end = async {
+        network.wait_stopped().await;
+        futures::future::join_all(servers).await;
+    };
+    if tokio::time::timeout(STOP_WITHIN, end).await.is_err() {
+        tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
     }
-    metrics_server.stop().await;
-    let _ = tokio::time::timeout(STOP_WITHIN, network.wait_stopped()).await;
     result
+}
+
+/// Starts the RPC and the metrics server; both end when `stop` turns true.
+async fn serve(
+    config: &NodeConfig,
+    app: &Arc<App>,
+    metrics: &Arc<Metrics>,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let stopped = || {
+        let mut stop = stop.subscribe();
+        async move {
+            // An error means that the sender is gone, which is a stop as well.
+            let _ = stop.wait_for(|s| *s).await;
+        }
+    };
+    let mut servers = Vec::new();
+    if config.rpc.enabled {
+        let (server, stopped) = (RpcServer::bind(config.rpc.listen, Arc::clone(app)).await?, stopped());
+        servers.push(tokio::spawn(async move {
+            if let Err(e) = server.run(stopped).await {
+                tracing::error!("{e}");
+            }
+        }));
+    }
+    let server = MetricsServer::bind(config.metrics.listen, Arc::clone(metrics), Some(Arc::clone(app))).await?;
+    let stopped = stopped();
+    servers.push(tokio::spawn(async move {
+        if let Err(e) = server.run(stopped).await {
+            tracing::error!("{e}");
+        }
+    }));
+    Ok(servers)
 }
 
 /// Waits for a signal or for the engine's thread to end, and ends the engine's thread.

@@ -242,7 +242,7 @@ fn write_node(
         metrics: config::Metrics { listen: node.entry.metrics },
         mempool: config::Mempool::default(),
         storage: config::Storage::default(),
-        log: config::Log::default(),
+        log: crate::monitor::logging::LogConfig::default(),
     };
     fs::write(node.entry.config(out), toml::to_string(&config)?)?;
     Ok(())
