@@ -145,7 +145,7 @@ pay "${URLS[2]}" $target
 wait_for 30 "the chain goes on" same_everywhere $target 0x7
 
 say "--- Prometheus reads all nodes, and the dashboard's panels have data"
-wait_for 60 "basalt_head_height of four nodes" series basalt_head_height 4
+wait_for 60 "basalt_height of four nodes" series basalt_height 4
 wait_for 30 "the recorded series" series basalt:behind_blocks 4
 while IFS= read -r expression; do
 	wait_for 60 "data for the panel query $expression" series "${expression//\$node/.*}" 1

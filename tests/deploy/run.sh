@@ -39,9 +39,9 @@ say "--- every metric that rules and dashboards name is one that the node has"
 names=$(cat deploy/prometheus/rules.yml deploy/grafana/dashboards/*.json | grep -oE '\bbasalt_[a-z_]+' | sort -u)
 [ -n "$names" ] || fail "no metric found"
 for name in $names; do
-	# In the source a metric is registered without the prefix and without the suffix that its kind adds.
-	bare=${name#basalt_} bare=${bare%_bucket} bare=${bare%_total}
-	grep -rqE "\"(basalt_)?${bare}(_total)?\"" node/src/monitor || fail "$name is not registered in node/src/monitor"
+	# In the source a metric stands without the prefix, and without the suffix of its kind and its unit.
+	bare=${name#basalt_} bare=${bare%_bucket} bare=${bare%_total} bare=${bare%_seconds} bare=${bare%_bytes}
+	grep -rq "\"$bare\"" node/src/monitor || fail "$name is not registered in node/src/monitor"
 done
 
 say "--- compose file: valid for each Compose at hand, ports on loopback only"
