@@ -1,6 +1,8 @@
 // ethers 6 against every node: deploy, call, logs, errors as its users expect them.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { Contract, ContractFactory, HDNodeWallet, JsonRpcProvider, WebSocketProvider, Wallet, ethers } from 'ethers';
 import { chainId, ledger, mnemonic, raw, reaches, urls } from './support.js';
 
@@ -241,5 +243,27 @@ describe('refusals', () => {
     assert.equal((await ask('eth_nonsense', [])).code, -32601);
     assert.equal((await raw(urls[0], '{"jsonrpc":')).error.code, -32700);
     assert.equal((await raw(urls[0], '[]')).error.code, -32600);
+  });
+});
+
+const basalt = process.env.BASALT_BIN;
+describe('native transactions', { skip: basalt ? false : 'no binary named by BASALT_BIN' }, () => {
+  const to = '0x00000000000000000000000000000000000a71fe';
+
+  test('one sent by the command line is readable by ethers on every node', async () => {
+    const args = ['tx', 'send', '--dev-account', '1', '--to', to, '--value', '3', '--rpc', urls[1 % urls.length], '--json'];
+    const { hash } = JSON.parse((await promisify(execFile)(basalt, args, { timeout: 60_000 })).stdout);
+    const { blockNumber } = await providers[1 % providers.length].getTransactionReceipt(hash);
+    for (const [i, p] of providers.entries()) {
+      await reaches(urls[i], blockNumber);
+      assert.equal(await p.getBalance(to), 3n);
+      const [tx, receipt] = [await p.getTransaction(hash), await p.getTransactionReceipt(hash)];
+      assert.equal(receipt.status, 1);
+      assert.equal(receipt.gasUsed, 21_000n);
+      assert.equal(tx.value, 3n);
+      assert.equal(tx.from, receipt.from);
+      const block = await p.getBlock(blockNumber, true);
+      assert.ok(block.prefetchedTransactions.some((t) => t.hash === hash));
+    }
   });
 });

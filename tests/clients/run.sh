@@ -21,6 +21,7 @@ if [ -z "${NETWORK_RPC:-}" ]; then
 	trap '"$BASALT" network down "$work/net" >/dev/null 2>&1 || true; rm -rf -- "$work"' EXIT
 	dev_network "$work/net"
 	export NETWORK_RPC=http://127.0.0.1:8545,http://127.0.0.1:8546,http://127.0.0.1:8547,http://127.0.0.1:8548
+	export BASALT_BIN=$BASALT
 	code=0
 	node --test . || code=$?
 	if [ "$code" != 0 ]; then tail -n 20 "$work"/net/nodes/*/node.log; fi

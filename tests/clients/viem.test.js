@@ -1,6 +1,8 @@
 // viem 2: reads, a transfer, a contract, and the error classes that applications match on.
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import {
   BaseError, ContractFunctionRevertedError, InsufficientFundsError, NonceTooLowError,
   createPublicClient, createWalletClient, http, parseEther,
@@ -77,4 +79,16 @@ describe('refusals', () => {
   test('nonce too low', async () => {
     await assert.rejects(writer(urls[0]).sendTransaction({ to, value: 1n, nonce: 0, gas: 21_000n }), caused(NonceTooLowError));
   });
+});
+
+const basalt = process.env.BASALT_BIN;
+test('a block with a native transaction is readable', { skip: basalt ? false : 'no binary named by BASALT_BIN' }, async () => {
+  const to = '0x00000000000000000000000000000000000a71ff';
+  const args = ['tx', 'send', '--dev-account', '2', '--to', to, '--value', '3', '--rpc', urls[0], '--json'];
+  const { hash } = JSON.parse((await promisify(execFile)(basalt, args, { timeout: 60_000 })).stdout);
+  const receipt = await readers[0].getTransactionReceipt({ hash });
+  assert.equal(receipt.status, 'success');
+  assert.equal((await readers[0].getTransaction({ hash })).value, 3n);
+  const block = await readers[0].getBlock({ blockNumber: receipt.blockNumber, includeTransactions: true });
+  assert.ok(block.transactions.some((t) => t.hash === hash));
 });

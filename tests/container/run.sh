@@ -68,8 +68,13 @@ same_everywhere() { # ADDRESS VALUE
 	local url
 	for url in "${URLS[@]}"; do [ "$(balance "$url" "$1")" = "\"$2\"" ] || return 1; done
 }
-# pay URL ADDRESS: one coin from a development account, through this node; returns when it is in a block.
-pay() { "$BASALT" tx send --dev-account 0 --to "$2" --value 1 --rpc "$1" >/dev/null; }
+# pay URL ADDRESS: one wei through this node; returns when it is in a block. Each payment comes from another development
+# account, so that it does not matter whether this node has the block of the last one yet.
+payer=0
+pay() {
+	"$BASALT" tx send --dev-account "$payer" --to "$2" --value 1 --rpc "$1" >/dev/null
+	payer=$(((payer + 1) % 10))
+}
 
 say "--- a Docker daemon of our own"
 dockerd --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" --host "$DOCKER_HOST" \
