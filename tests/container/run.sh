@@ -38,12 +38,15 @@ export DOCKER_HOST=unix://$work/docker.sock
 daemon=
 cleanup() {
 	local code=$?
-	if [ "$code" != 0 ]; then
-		compose ps || true
-		compose logs --no-color --tail 40 2>&1 || true
+	if docker info >/dev/null 2>&1; then
+		if [ "$code" != 0 ]; then
+			compose ps || true
+			compose logs --no-color --tail 40 || true
+		fi
+		compose down --volumes --timeout 5 >/dev/null 2>&1 || true
+	elif [ "$code" != 0 ]; then
 		tail -n 20 "$work/dockerd.log" || true
 	fi
-	compose down --volumes --timeout 5 >/dev/null 2>&1 || true
 	if [ -n "$daemon" ]; then
 		kill "$daemon" 2>/dev/null || true
 		wait "$daemon" 2>/dev/null || true
@@ -77,8 +80,9 @@ pay() {
 }
 
 say "--- a Docker daemon of our own"
+echo '{}' >"$work/daemon.json"
 dockerd --data-root "$work/data" --exec-root "$work/exec" --pidfile "$work/pid" --host "$DOCKER_HOST" \
-	--config-file /dev/null >"$work/dockerd.log" 2>&1 &
+	--config-file "$work/daemon.json" >"$work/dockerd.log" 2>&1 &
 daemon=$!
 wait_for 30 "Docker daemon" docker info
 
