@@ -48,6 +48,10 @@ summary() {
 	sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -oE '[0-9]+ tests? run: .*|^# pass [0-9]+' | tail -n 1 | cut -c 1-70 || true
 }
 
+# A suite is a process group of its own: an interrupted run ends it.
+running=
+trap 'if [ -n "$running" ]; then kill -TERM "$running"; wait "$running"; fi; exit 130' INT TERM
+
 main() {
 	case "${1:-}" in --list)
 		suites | cut -d '|' -f 1,3
@@ -61,7 +65,10 @@ main() {
 		name=${name// /}
 		local log=$LOGS/$name.log start=$SECONDS code=0
 		what=${what%"${what##*[! ]}"}
-		timeout --kill-after=20 "${limit// /}" bash -c "$command" >"$log" 2>&1 </dev/null || code=$?
+		timeout --kill-after=20 "${limit// /}" bash -c "$command" >"$log" 2>&1 </dev/null &
+		running=$!
+		wait "$running" || code=$?
+		running=
 		local took=$((SECONDS - start))
 		if [ "$code" = 0 ]; then
 			passed=$((passed + 1))

@@ -56,6 +56,8 @@ above() { [ "$(height "$1")" -gt "$2" ]; }
 isolate() {
 	if [ -n "${TEST_ISOLATED:-}" ]; then
 		ip link set lo up
+		# As the first process of the namespace we would ignore these.
+		trap 'exit 130' INT TERM
 	elif [ "$(id -u)" = 0 ] && command -v unshare ip >/dev/null 2>&1; then
 		TEST_ISOLATED=1 exec unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private "$@"
 	fi

@@ -5,8 +5,10 @@ cd "$ROOT"
 
 scripts=()
 while IFS= read -r file; do
-	case $(head -c 30 "$file" | head -n 1) in '#!'*sh | '# Shared by'*) scripts+=("$file") ;; esac
-	case $file in *.sh) scripts+=("$file") ;; esac
+	case $file in
+	*.sh) scripts+=("$file") ;;
+	*) case $(head -c 30 "$file" | tr -d '\0' | head -n 1) in '#!'*sh) scripts+=("$file") ;; esac ;;
+	esac
 done < <(git ls-files)
 [ ${#scripts[@]} -gt 5 ] || fail "the shell scripts were not found"
 for script in "${scripts[@]}"; do bash -n "$script"; done
