@@ -6,6 +6,11 @@
 //!
 //! Two clocks come in: `mono` drives timeouts and never jumps; `wall` is only ever used for block time, so a clock that is
 //! set cannot fire a timer.
+//!
+//! An engine holds no keys. It says *what* to sign ([`Engine::Message`], in [`Effect::Send`]); the driver signs it, hands the
+//! signed form ([`Engine::Signed`]) back to the engine as [`Input::Message`] and sends it to the peers. So an engine's own
+//! vote travels the same path as everybody's and counts only once it is signed, which is after every record before it is
+//! synced; and certificates are assembled from signatures the engine has seen (ADR-0002).
 
 use std::sync::Arc;
 
@@ -71,17 +76,18 @@ pub struct BuildRequest {
 
 /// What comes into an engine.
 #[derive(Clone, Debug)]
-pub enum Input<M, R> {
+pub enum Input<S, R> {
     /// The first input, once: what the disk holds.
     Restored(Restored<R>),
     /// `mono` has reached the deadline.
     Tick,
-    /// A verified message of a peer validator (never the engine's own: those it handles itself).
+    /// A verified message of a validator: a peer's, or the engine's own, handed back once signed (see [`Effect::Send`]).
+    /// Verified means: every signature in it, inner ones too, and every block body in it against the block's header.
     Message {
         /// Index of the signer in the set of the message's height.
         from: u16,
         /// The message.
-        message: Verified<M>,
+        message: Verified<S>,
     },
     /// Whether transactions wait in the mempool that a block could take.
     Work {
@@ -111,7 +117,8 @@ pub enum Input<M, R> {
         /// The judgement.
         verdict: Verdict,
     },
-    /// A finalized block has been executed and is durable with its state.
+    /// A finalized block has been executed and is durable with its state: after a crash, [`Restored`] holds it or a later
+    /// one. The engine's restart rule rests on this.
     Executed {
         /// Height of the block.
         height: Height,
@@ -144,7 +151,8 @@ pub enum Input<M, R> {
         /// Hash of the block.
         block: B256,
     },
-    /// The validator set of a height, from the state after height − 2 (hash carried by the header before it).
+    /// The validator set of a height, from the state after height − 2 (hash carried by the header before it). The driver
+    /// hands in the set of height h + 2 before it reports h as executed.
     ValidatorSet {
         /// The height.
         height: Height,
@@ -167,6 +175,8 @@ pub struct Restored<R> {
     /// The sign record, oldest first. `None`: this key has no record on this disk (wiped, or new to it), so the engine must
     /// not vote until it has learnt what it may have signed.
     pub records: Option<Vec<R>>,
+    /// A fresh random number: makes the answers to this start's questions to peers unlike those to any other start's.
+    pub nonce: u64,
 }
 
 /// Who a message is for.
@@ -174,21 +184,22 @@ pub struct Restored<R> {
 pub enum Target {
     /// All other validators of the height.
     All,
-    /// One of them.
+    /// One of them, by index in the set of the message's height.
     One(u16),
 }
 
 /// What an engine wants done. The driver carries effects out in order, across steps; nothing after a [`Effect::Persist`]
 /// leaves before that record is synced to disk.
 #[derive(Clone, Debug)]
-pub enum Effect<M, R> {
+pub enum Effect<M, S, R> {
     /// Append to the sign record and sync.
     Persist(R),
-    /// Sign (if it is not signed yet) and send.
+    /// Sign, and send. With [`Target::All`] the driver also hands the signed message back as [`Input::Message`] with `from`
+    /// the own index (a lone validator hears nobody else); with [`Target::One`] it does not.
     Send {
         /// Receivers.
         to: Target,
-        /// Unsigned message content; the driver signs it with the validator key.
+        /// Unsigned content; the driver signs it with the validator key.
         message: M,
     },
     /// Get this block from any peer.
@@ -231,12 +242,12 @@ pub enum Effect<M, R> {
         proof: Option<Arc<CommitCertificate>>,
     },
     /// Provable misbehaviour of a validator.
-    Report(Evidence<M>),
+    Report(Evidence<S>),
 }
 
 /// Two signed messages that no honest validator signs both.
 #[derive(Clone, Debug)]
-pub struct Evidence<M> {
+pub struct Evidence<S> {
     /// The validator.
     pub validator: u16,
     /// Height of the offence.
@@ -244,26 +255,33 @@ pub struct Evidence<M> {
     /// Round of the offence.
     pub round: Round,
     /// The messages.
-    pub first: M,
+    pub first: S,
     /// The contradicting one.
-    pub second: M,
+    pub second: S,
 }
+
+/// What comes into an engine `E`.
+pub type InputOf<E> = Input<<E as Engine>::Signed, <E as Engine>::Record>;
+
+/// What an engine `E` wants done.
+pub type EffectOf<E> = Effect<<E as Engine>::Message, <E as Engine>::Signed, <E as Engine>::Record>;
 
 /// A consensus engine.
 pub trait Engine {
-    /// Signed content that validators exchange.
+    /// What a validator says, unsigned: what goes out.
     type Message;
+    /// A message with its signer and signature: what comes in.
+    type Signed;
     /// What must survive a crash.
     type Record;
 
     /// Takes one input and says what it leads to.
-    fn step(
-        &mut self,
-        mono: Millis,
-        wall: Millis,
-        input: Input<Self::Message, Self::Record>,
-    ) -> Vec<Effect<Self::Message, Self::Record>>;
+    fn step(&mut self, mono: Millis, wall: Millis, input: InputOf<Self>) -> Vec<EffectOf<Self>>;
 
     /// The next moment (mono) at which the engine wants a Tick. There is nothing to cancel: ask again after each step.
     fn deadline(&self) -> Option<Millis>;
+
+    /// A block the engine holds that need not be in the store yet (proposed or prepared), so that the driver can serve it
+    /// to peers that ask for it with [`Effect::Fetch`].
+    fn block(&self, hash: &B256) -> Option<SealedBlock>;
 }

@@ -1,0 +1,101 @@
+//! What this key may have signed before this start, and so must not sign again.
+
+use std::collections::BTreeMap;
+
+use basalt_primitives::{Height, Round};
+
+use crate::record::{Prepared, Record};
+
+/// Heights above the restored head at which round 0 is out of bounds after a restart. Votes of round 0 are not recorded,
+/// and they are cast only at the height above the newest *executed* block, which is durable: so one would do. The second
+/// covers a driver that reports a block as executed just before its batch is on disk.
+pub const GUARDED_HEIGHTS: u64 = 2;
+
+/// The heights and rounds in which this key must not vote.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    below: Height,
+    rounds: BTreeMap<Height, Round>,
+}
+
+impl Guard {
+    /// A key that lost its record: the others are at `height` and in `round` at most (see the crate doc).
+    pub fn recovered(height: Height, round: Round) -> Self {
+        let mut guard = Self { below: height, rounds: BTreeMap::new() };
+        guard.raise(height, round);
+        guard.raise(height.next(), Round::ZERO);
+        guard
+    }
+
+    fn raise(&mut self, height: Height, round: Round) {
+        let slot = self.rounds.entry(height).or_default();
+        *slot = round.max(*slot);
+    }
+
+    /// Whether votes at a height are forbidden altogether.
+    pub fn forbids(&self, height: Height) -> bool {
+        height < self.below
+    }
+
+    /// Votes at this height are allowed only above this round; `None`: in all rounds.
+    pub fn round(&self, height: Height) -> Option<Round> {
+        self.rounds.get(&height).copied()
+    }
+
+    /// Drops what lies below the height being decided.
+    pub fn prune(&mut self, height: Height) {
+        self.rounds = self.rounds.split_off(&height);
+    }
+}
+
+/// What a sign record means for a start whose head is at `head`.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// Where not to vote.
+    pub guard: Guard,
+    /// The locked block at the next height, to be carried in round changes.
+    pub prepared: Option<Prepared>,
+    /// Whether the last word at the next height was a commit vote for it, which may be repeated.
+    pub voted: bool,
+    /// Nothing but [`Record::Initial`]: the key has never been used, since every start writes an entry first.
+    pub fresh: bool,
+}
+
+impl Recorded {
+    /// Reads the record, oldest entry first. `None` if there is nothing in it, which is no record.
+    pub fn read(head: Height, records: Vec<Record>) -> Option<Self> {
+        if records.is_empty() {
+            return None;
+        }
+        let next = head.next();
+        let mut this = Self::default();
+        if records.iter().all(|r| matches!(r, Record::Initial { .. })) {
+            return Some(Self { fresh: true, ..this });
+        }
+        for height in (1..=GUARDED_HEIGHTS).map(|d| Height(head.0 + d)) {
+            this.guard.raise(height, Round::ZERO);
+        }
+        for record in records {
+            match record {
+                Record::Initial { .. } => {}
+                Record::Round { height, round } => this.guard.raise(height, round),
+                Record::Vote { height, prepared } => {
+                    this.guard.raise(height, prepared.certificate.round);
+                    if height == next {
+                        (this.prepared, this.voted) = (Some(prepared), true);
+                    }
+                }
+                Record::Recovered { height, round, prepared } => {
+                    this.guard.below = this.guard.below.max(height);
+                    this.guard.raise(height, round);
+                    this.guard.raise(height.next(), Round::ZERO);
+                    if height == next && prepared.is_some() {
+                        (this.prepared, this.voted) = (prepared, false);
+                    }
+                }
+            }
+        }
+        this.guard.prune(next);
+        Some(this)
+    }
+}
