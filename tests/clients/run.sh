@@ -23,8 +23,8 @@ if [ -z "${NETWORK_RPC:-}" ]; then
 	export NETWORK_RPC=http://127.0.0.1:8545,http://127.0.0.1:8546,http://127.0.0.1:8547,http://127.0.0.1:8548
 	export BASALT_BIN=$BASALT
 	code=0
-	node --test . || code=$?
+	node --test *.test.js || code=$?
 	if [ "$code" != 0 ]; then tail -n 20 "$work"/net/nodes/*/node.log; fi
 	exit "$code"
 fi
-node --test .
+node --test *.test.js
