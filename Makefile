@@ -26,7 +26,10 @@ up: build ## build, create a development network if there is none, run it until 
 	@exec $(BASALT) network up $(NET)
 
 down: ## stop the network that `make up` runs
-	@[ ! -e $(NET)/genesis.json ] || $(BASALT) network down $(NET)
+	@if [ -e $(NET)/genesis.json ]; then \
+		[ -x $(BASALT) ] || { echo "there is no binary at $(BASALT) to stop $(NET) with; run 'make build' first" >&2; exit 1; }; \
+		$(BASALT) network down $(NET); \
+	fi
 
 status: ## what each node of the network is doing
 	@$(BASALT) network status $(NET)
