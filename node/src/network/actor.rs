@@ -360,9 +360,9 @@ impl Actor {
         if !replaces {
             info!(
                 peer = %peer_id, address = %peer.address, inbound = peer.inbound, software = %peer.software,
-                height = hello.head.0, validator = ?peer.validator, "peer connected"
+                height = hello.head_height.0, validator = ?peer.validator, "peer connected"
             );
-            let (height, hash) = hello.head;
+            let (height, hash) = (hello.head_height.0, hello.head_hash);
             self.context.tell(PeerEvent::Connected { peer: peer_id, validator: peer.validator, height, hash });
         }
         true
@@ -482,7 +482,7 @@ impl Actor {
             return self.judge(&id, &from, MessageAcceptance::Ignore);
         }
         session.peer.received(bytes);
-        let transactions = match wire::decode_batch(data, self.context.shared.config.max_transaction_bytes) {
+        let transactions = match wire::decode_batch(data) {
             Ok(transactions) => transactions,
             Err(e) => {
                 self.on_offence(from, Offence::Garbage, &e.to_string());
@@ -528,8 +528,13 @@ impl Actor {
 
     /// An inbound connection that failed before it had an identity: garbage, a scan, a time-out, or a limit of ours.
     fn on_failed_handshake(&mut self, address: &Multiaddr, error: &ListenError) {
-        if let ListenError::Denied { cause } = error {
-            return debug!(%address, reason = %denied(cause), "connection refused");
+        match error {
+            ListenError::Denied { cause } => {
+                return debug!(%address, reason = %denied(cause), "connection refused");
+            }
+            // This node has dialled itself; the dialling side deals with it.
+            ListenError::LocalPeerId { .. } => return,
+            _ => {}
         }
         self.context.shared.stats.failed_handshakes.inc();
         debug!(%address, %error, "inbound handshake failed");
@@ -584,6 +589,10 @@ impl Actor {
         };
         let Some(target) = target else { return self.dial_failed(index, "the name has no address") };
         let address = Multiaddr::from(target.ip()).with(Protocol::Tcp(target.port()));
+        if self.context.shared.listening.borrow().contains(&address) {
+            info!(%address, "a peer address is this node's own; not dialled");
+            return self.dialer.is_own(index);
+        }
         // A port of its own: dialling from the listening port makes two nodes that dial each other at the same moment
         // meet in one broken connection.
         let options = match self.dialer.expects(index) {
@@ -682,10 +691,10 @@ impl Context {
             id,
             address: connection.address.clone(),
             inbound: !connection.outbound,
-            software: hello.software.clone(),
-            validator: hello.proof.map(|p| p.public_key),
+            software: wire::printable(&hello.software, wire::MAX_SOFTWARE),
+            validator: hello.validator.map(|p| p.public_key),
             since: connection.since,
-            head: Mutex::new(hello.head),
+            head: Mutex::new((hello.head_height.0, hello.head_hash)),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             round_trip: AtomicU64::new(0),

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
+use basalt_primitives::block::MAX_TRANSACTION_BYTES;
+use basalt_proto::wire::MAX_BLOCKS_BYTES;
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -24,10 +26,8 @@ pub struct NetworkConfig {
     pub max_pending: usize,
     /// No new connection is taken while the process uses more memory than this. 0: no limit.
     pub max_process_memory: u64,
-    /// The chain's largest block, from the chain specification: sizes frames and answers.
+    /// The chain's largest block (bytes of its transactions), from the chain specification: sizes frames and answers.
     pub max_block_bytes: usize,
-    /// Largest transaction taken from a batch.
-    pub max_transaction_bytes: usize,
     /// Batches received but not yet read by the mempool; above, they are dropped and counted.
     pub transaction_queue: usize,
     /// Bytes of transactions waiting to be published; above, new ones are dropped and counted.
@@ -54,6 +54,9 @@ pub struct NetworkConfig {
     pub other_chain_pause: Duration,
 }
 
+/// Size of an answer to a block request where blocks are small.
+const RESPONSE: usize = 4 << 20;
+
 /// Static peers at most.
 pub const MAX_STATIC_PEERS: usize = 256;
 
@@ -68,7 +71,6 @@ impl Default for NetworkConfig {
             max_pending: 32,
             max_process_memory: 0,
             max_block_bytes: 8 << 20,
-            max_transaction_bytes: 128 << 10,
             transaction_queue: 1024,
             outbox_bytes: 8 << 20,
             batch_interval: Duration::from_millis(15),
@@ -86,8 +88,8 @@ impl Default for NetworkConfig {
 }
 
 impl NetworkConfig {
-    /// Slack of a frame above the largest block: header, certificate, signatures, proof of a round change.
-    const FRAME_SLACK: usize = 1 << 20;
+    /// Slack of a frame above a block's transactions: their framing, header, certificates, proof of a round change.
+    const FRAME_SLACK: usize = 2 << 20;
 
     /// Largest consensus frame.
     #[must_use]
@@ -98,8 +100,11 @@ impl NetworkConfig {
     /// Largest answer to a block request: room for one largest block, or some smaller ones.
     #[must_use]
     pub const fn max_response(&self) -> usize {
-        let one = self.max_block_bytes + Self::FRAME_SLACK;
-        if one > 4 << 20 { one } else { 4 << 20 }
+        match self.max_block_bytes + Self::FRAME_SLACK {
+            ..RESPONSE => RESPONSE,
+            MAX_BLOCKS_BYTES.. => MAX_BLOCKS_BYTES,
+            one => one,
+        }
     }
 
     /// Checks what would not work.
@@ -114,11 +119,9 @@ impl NetworkConfig {
         if self.static_peers.len() > MAX_STATIC_PEERS {
             return fail("peers", format!("has {} entries: at most {MAX_STATIC_PEERS}", self.static_peers.len()));
         }
-        if self.max_block_bytes == 0 || self.max_block_bytes > 256 << 20 {
-            return fail("max_block_bytes", format!("is {}: choose 1 B to 256 MiB", self.max_block_bytes));
-        }
-        if self.max_transaction_bytes == 0 || self.max_transaction_bytes > self.max_block_bytes {
-            return fail("max_transaction_bytes", "must be at least 1 and no more than a block".into());
+        if self.max_block_bytes == 0 || self.max_block_bytes > MAX_TRANSACTION_BYTES {
+            let problem = format!("is {}: choose 1 to {MAX_TRANSACTION_BYTES}", self.max_block_bytes);
+            return fail("max_block_bytes", problem);
         }
         if [self.transaction_queue, self.consensus_queue, self.consensus_peer_queue, self.outbox_bytes].contains(&0) {
             return fail("queues", "must each have room for at least one".into());

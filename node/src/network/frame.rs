@@ -17,8 +17,6 @@ const STEP: usize = 64 << 10;
 pub(super) enum FrameError {
     #[error("a frame of {length} bytes, above the bound of {max}")]
     TooLarge { length: usize, max: usize },
-    #[error("an empty frame")]
-    Empty,
     #[error("the frame did not arrive in time")]
     Timeout,
     #[error("{0}")]
@@ -28,7 +26,7 @@ pub(super) enum FrameError {
 impl FrameError {
     /// Whether only a peer that breaks the protocol causes it; broken connections are nobody's fault.
     pub(super) const fn is_offence(&self) -> bool {
-        matches!(self, Self::TooLarge { .. } | Self::Empty)
+        matches!(self, Self::TooLarge { .. })
     }
 }
 
@@ -51,11 +49,7 @@ pub(super) async fn read_length<S: AsyncRead + Unpin>(
     }
     timeout(rest, stream.read_exact(&mut head[1..])).await.map_err(|_| FrameError::Timeout)??;
     let length = u32::from_be_bytes(head) as usize;
-    match length {
-        0 => Err(FrameError::Empty),
-        _ if length > max => Err(FrameError::TooLarge { length, max }),
-        _ => Ok(Some(length)),
-    }
+    if length > max { Err(FrameError::TooLarge { length, max }) } else { Ok(Some(length)) }
 }
 
 /// Reads the body of a frame whose length was accepted.
@@ -114,4 +108,57 @@ pub(super) async fn write_frame<S: AsyncWrite + Unpin>(
 /// Flushes within the deadline.
 pub(super) async fn flush<S: AsyncWrite + Unpin>(stream: &mut S, deadline: Duration) -> Result<(), FrameError> {
     Ok(timeout(deadline, stream.flush()).await.map_err(|_| FrameError::Timeout)??)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{StreamExt as _, TryStreamExt as _, io::Cursor};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    async fn written(bodies: &[&[u8]]) -> Vec<u8> {
+        let mut out = Cursor::new(Vec::new());
+        for body in bodies {
+            write_frame(&mut out, body, SOON).await.expect("writes");
+        }
+        out.into_inner()
+    }
+
+    #[tokio::test]
+    async fn frames_come_out_as_they_went_in() {
+        let large = vec![3; 200_000];
+        let mut stream = Cursor::new(written(&[b"one", b"", &large]).await);
+        for expected in [&b"one"[..], b"", &large] {
+            assert_eq!(read_frame(&mut stream, 200_000, SOON).await.expect("reads"), expected);
+        }
+        assert!(matches!(read_length(&mut stream, 10, None, SOON).await, Ok(None)));
+    }
+
+    #[tokio::test]
+    async fn a_frame_above_the_bound_is_refused_by_its_length_alone() {
+        let mut stream = Cursor::new(written(&[&[0; 11]]).await);
+        let error = read_frame(&mut stream, 10, SOON).await.expect_err("too large");
+        assert!(error.is_offence() && matches!(error, FrameError::TooLarge { length: 11, max: 10 }));
+        assert_eq!(stream.position(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_frame_cut_short_is_an_error() {
+        let whole = written(&[b"abcdef"]).await;
+        for cut in 0..whole.len() {
+            let error = read_frame(&mut Cursor::new(&whole[..cut]), 10, SOON).await.expect_err("cut");
+            assert!(matches!(error, FrameError::Io(_)), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_does_not_come_on_is_given_up() {
+        let mut stream = futures::stream::iter([Ok::<_, io::Error>(vec![0, 0, 0, 9, 1])])
+            .chain(futures::stream::pending())
+            .into_async_read();
+        let error = read_frame(&mut stream, 10, Duration::from_millis(20)).await.expect_err("slow");
+        assert!(matches!(error, FrameError::Timeout));
+    }
 }

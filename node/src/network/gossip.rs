@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, collections::VecDeque, time::Duration};
 
-use basalt_primitives::{Bytes, HashFn};
+use basalt_primitives::{Bytes, HashFn, tx::MAX_TX_BYTES};
 use libp2p::{
     PeerId,
     gossipsub::{
@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{
-    config::NetworkConfig,
     error::NetworkError,
     wire::{self, Protocols},
 };
@@ -29,14 +28,14 @@ const FRAMING: usize = 64 << 10;
 pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 
 /// Gossipsub with one topic, anonymous messages (a transaction carries its own signature), and ids by content.
-pub(super) fn behaviour(config: &NetworkConfig, protocols: &Protocols) -> Result<(Gossip, IdentTopic), NetworkError> {
+pub(super) fn behaviour(protocols: &Protocols) -> Result<(Gossip, IdentTopic), NetworkError> {
     let fail = |e: &dyn std::fmt::Display| NetworkError::Transport(e.to_string());
     let settings = ConfigBuilder::default()
         .protocol_id_prefix(protocols.gossip_prefix.clone())
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(|m| MessageId::new(&HashFn::Blake3.hash(&m.data)[..20]))
-        .max_transmit_size(BATCH_BYTES + config.max_transaction_bytes + FRAMING)
+        .max_transmit_size(BATCH_BYTES + MAX_TX_BYTES + FRAMING)
         .flood_publish(false)
         .heartbeat_interval(Duration::from_secs(1))
         .heartbeat_initial_delay(Duration::from_millis(500))
@@ -93,12 +92,12 @@ impl Outbox {
     }
 
     /// Takes what there is room for and says how many were dropped.
-    pub(super) fn push(&self, transactions: Vec<Bytes>, max_transaction: usize) -> u64 {
+    pub(super) fn push(&self, transactions: Vec<Bytes>) -> u64 {
         let mut dropped = 0;
         let mut waiting = self.waiting.lock();
         for tx in transactions {
             let fits = waiting.bytes + tx.len() <= self.max_bytes;
-            if tx.is_empty() || tx.len() > max_transaction || !fits {
+            if tx.is_empty() || tx.len() > MAX_TX_BYTES || !fits {
                 dropped += 1;
             } else {
                 waiting.bytes += tx.len();
@@ -150,22 +149,23 @@ mod tests {
     #[test]
     fn the_outbox_is_bounded_and_counts_what_it_drops() {
         let outbox = Outbox::new(1000);
-        assert_eq!(outbox.push(txs(12, 100), 100), 2);
-        assert_eq!(outbox.push(txs(1, 100), 100), 1);
+        assert_eq!(outbox.push(txs(12, 100)), 2);
+        assert_eq!(outbox.push(txs(1, 100)), 1);
         let (bytes, count) = outbox.next_batch().expect("a batch");
         assert_eq!(count, 10);
-        assert_eq!(wire::decode_batch(bytes, 100).expect("decodes"), txs(10, 100));
+        assert_eq!(wire::decode_batch(bytes).expect("decodes"), txs(10, 100));
         assert!(outbox.is_empty() && outbox.next_batch().is_none());
-        assert_eq!(outbox.push(vec![Bytes::new(), Bytes::from(vec![0; 101])], 100), 2);
+        let outbox = Outbox::new(1 << 30);
+        assert_eq!(outbox.push(vec![Bytes::new(), vec![0; MAX_TX_BYTES + 1].into(), vec![0; MAX_TX_BYTES].into()]), 2);
     }
 
     #[test]
     fn batches_are_closed_by_size_and_by_number() {
         let outbox = Outbox::new(1 << 30);
-        outbox.push(txs(100, 10_000), 10_000);
+        outbox.push(txs(100, 10_000));
         assert_eq!(outbox.next_batch().expect("a batch").1, 7);
         let outbox = Outbox::new(1 << 30);
-        outbox.push(txs(wire::MAX_BATCH + 1, 1), 1);
+        outbox.push(txs(wire::MAX_BATCH + 1, 1));
         assert_eq!(outbox.next_batch().expect("a batch").1, wire::MAX_BATCH);
         assert_eq!(outbox.next_batch().expect("a batch").1, 1);
     }

@@ -60,7 +60,7 @@ pub struct NetworkHandle {
 impl NetworkHandle {
     /// Queues transactions for gossip. What finds no room is dropped and counted.
     pub fn broadcast_transactions(&self, transactions: Vec<Bytes>) {
-        let dropped = self.shared.outbox.push(transactions, self.shared.config.max_transaction_bytes);
+        let dropped = self.shared.outbox.push(transactions);
         self.shared.stats.dropped_transactions_out.add(dropped);
     }
 

@@ -1,6 +1,7 @@
-//! Who this node is on the network, and how a validator shows that a connection belongs to its key.
+//! Who this node is on the network, and the proof that its connections speak for a validator.
 
-use basalt_primitives::{B256, PublicKey, SecretKey, Signature, layout::Layout};
+use basalt_primitives::{B256, PublicKey, SecretKey};
+use basalt_proto::wire::ValidatorProof;
 use libp2p::{PeerId, identity};
 
 /// The node's network identity: its Ed25519 node key. Peers know it by the peer id that follows from the key.
@@ -37,32 +38,8 @@ pub fn peer_id_of(key: &PublicKey) -> Option<PeerId> {
     Some(identity::PublicKey::from(key).to_peer_id())
 }
 
-/// A validator's signed word that a peer id speaks for its key. Bound to the chain and to the peer id, so it is
-/// worth nothing to anyone else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ValidatorProof {
-    /// The validator's consensus key.
-    pub public_key: PublicKey,
-    /// Its signature over the fixed layout.
-    pub signature: Signature,
-}
-
-impl ValidatorProof {
-    /// Signs the proof for a peer id.
-    #[must_use]
-    pub fn sign(key: &SecretKey, genesis: &B256, peer: &PeerId) -> Self {
-        Self { public_key: key.public_key(), signature: key.sign(&proof_bytes(genesis, peer)) }
-    }
-
-    /// Whether it holds for this chain and peer id.
-    #[must_use]
-    pub fn verify(&self, genesis: &B256, peer: &PeerId) -> bool {
-        self.public_key.verify(&proof_bytes(genesis, peer), &self.signature)
-    }
-}
-
-fn proof_bytes(genesis: &B256, peer: &PeerId) -> Vec<u8> {
-    let mut l = Layout::new("basalt/validator-peer/v1");
-    l.fixed(&genesis.0).bytes(&peer.to_bytes());
-    l.as_slice().to_vec()
+/// Signs the proof that a peer id speaks for a validator's key. Bound to the chain and to the peer id, so it is worth
+/// nothing to anyone else.
+pub(super) fn prove(key: &SecretKey, genesis: &B256, peer: &PeerId) -> ValidatorProof {
+    ValidatorProof::sign(key, *genesis, &peer.to_bytes())
 }

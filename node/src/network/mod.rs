@@ -58,7 +58,7 @@ pub use config::{MAX_STATIC_PEERS, NetworkConfig, PeerAddr};
 pub use error::{NetworkError, PeerAddrError, RequestError};
 pub use gossip::{BatchId, BatchVerdict};
 pub use handle::{BlockSource, ConsensusTarget, NetworkEvents, NetworkHandle};
-pub use identity::{Identity, ValidatorProof, peer_id_of};
+pub use identity::{Identity, peer_id_of};
 pub use libp2p::{Multiaddr as PeerMultiaddr, PeerId};
 pub use peers::PeerInfo;
 pub use shared::{ConsensusFrame, Offence, PeerEvent, TransactionBatch};
@@ -108,7 +108,7 @@ impl Network {
         let (transactions, transactions_out) = mpsc::channel(config.transaction_queue);
         let (events, events_out) = mpsc::channel(PEER_EVENTS);
         let local_peer = identity.peer_id();
-        let proof = validator.map(|key| ValidatorProof::sign(key, &chain.genesis, &local_peer));
+        let proof = validator.map(|key| identity::prove(key, &chain.genesis, &local_peer));
         let shared = Arc::new(Shared {
             protocols: wire::Protocols::new(&chain.genesis),
             local_peer,
@@ -210,7 +210,7 @@ fn behaviour(
     reserved: Vec<PeerId>,
 ) -> Result<(Behaviour, IdentTopic), NetworkError> {
     let config = &shared.config;
-    let (gossip, topic) = gossip::behaviour(config, &shared.protocols)?;
+    let (gossip, topic) = gossip::behaviour(&shared.protocols)?;
     let limits = Limits { max_peers: config.max_peers, max_per_ip: config.max_per_ip, max_pending: config.max_pending };
     let memory = (config.max_process_memory > 0).then(|| {
         let bytes = usize::try_from(config.max_process_memory).unwrap_or(usize::MAX);

@@ -7,9 +7,13 @@ use std::{
 };
 
 use basalt_primitives::Bytes;
-use futures::AsyncWriteExt as _;
+use basalt_proto::Codec as _;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use libp2p::{PeerId, Stream};
-use tokio::{sync::Semaphore, time::sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 
 use super::{
     error::RequestError,
@@ -30,6 +34,8 @@ const UNSUPPORTED: Duration = Duration::from_secs(30);
 const HEAD_PAUSE: Duration = Duration::from_millis(50);
 /// Head announcements taken from a peer per second, and at once.
 const HEADS: (f64, f64) = (25.0, 100.0);
+/// How long two peers that do not go together may take to part.
+const PARTING: Duration = Duration::from_secs(1);
 /// The unit of the memory budget of received consensus frames.
 const BUDGET_UNIT: usize = 1024;
 
@@ -59,10 +65,15 @@ pub(super) async fn hello(context: &Context, peer: PeerId, mut stream: Stream) -
     context.shared.stats.control.sent(ours.len());
     let bytes = frame::read_frame(&mut stream, MAX_CONTROL_FRAME, deadline).await?;
     context.shared.stats.control.received(bytes.len());
-    let theirs = Hello::decode(&bytes).map_err(|e| HelloFailure::Garbage(e.to_string()))?;
-    theirs.accept(&context.genesis, &peer).map_err(HelloFailure::Refused)?;
+    let theirs = Hello::decode(bytes).map_err(|e| HelloFailure::Garbage(e.to_string()))?;
+    let judgement = wire::judge_hello(&theirs, &context.genesis, &peer);
     // A clean end is a courtesy; the Hello counts without it.
-    let _ = stream.close().await;
+    let _ = timeout(PARTING, stream.close()).await;
+    if let Err(reason) = judgement {
+        // Let the other side read our Hello before the connection goes, so that it can say why, too.
+        let _ = timeout(PARTING, stream.read(&mut [0])).await;
+        return Err(HelloFailure::Refused(reason));
+    }
     Ok(theirs)
 }
 
@@ -98,7 +109,7 @@ pub(super) async fn announce_heads(context: Arc<Context>, peer: Arc<Peer>) {
         let mut stream = open(&context, &peer, &context.shared.protocols.head).await;
         loop {
             let (height, hash) = *head.borrow_and_update();
-            let bytes = wire::encode_head(height, &hash);
+            let bytes = wire::encode_head(height, hash);
             let sent = async {
                 frame::write_frame(&mut stream, &bytes, FRAME_DEADLINE).await?;
                 frame::flush(&mut stream, FRAME_DEADLINE).await
@@ -132,7 +143,7 @@ pub(super) async fn read_heads(context: Arc<Context>, peer: Arc<Peer>, mut strea
             context.shared.report(peer.id, Offence::Flood, "too many head announcements".into()).await;
             continue;
         }
-        match wire::decode_head(&bytes) {
+        match wire::decode_head(bytes.0) {
             Ok((height, hash)) => {
                 *peer.head.lock() = (height, hash);
                 context.tell(PeerEvent::Head { peer: peer.id, height, hash });
@@ -151,7 +162,7 @@ async fn next_frame(stream: &mut Stream, max: usize) -> Result<Option<Bytes>, Fr
 
 async fn blame(context: &Context, peer: &Peer, error: FrameError, what: &str) {
     let offence = match error {
-        FrameError::TooLarge { .. } | FrameError::Empty => Offence::Garbage,
+        FrameError::TooLarge { .. } => Offence::Garbage,
         FrameError::Timeout => Offence::Slow,
         FrameError::Io(_) => return,
     };
@@ -202,6 +213,9 @@ pub(super) async fn read_consensus(context: Arc<Context>, peer: Arc<Peer>, budge
     let Some(validator) = peer.validator else { return };
     loop {
         let length = match frame::read_length(&mut stream, max, None, FRAME_DEADLINE).await {
+            Ok(Some(0)) => {
+                return context.shared.report(peer.id, Offence::Garbage, "empty consensus frame".into()).await;
+            }
             Ok(Some(length)) => length,
             Ok(None) => return,
             Err(e) => return blame(&context, &peer, e, "consensus frame").await,

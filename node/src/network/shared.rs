@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use basalt_primitives::{B256, Bytes, PublicKey};
+use basalt_primitives::{B256, Bytes, Height, PublicKey};
+use basalt_proto::wire::{PROTOCOL_MIN, PROTOCOL_VERSION, ValidatorProof};
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, swarm::ConnectionId};
 use tokio::{
     runtime::Handle,
@@ -14,7 +15,6 @@ use super::{
     error::RequestError,
     gossip::{BatchId, BatchVerdict, Outbox},
     handle::BlockSource,
-    identity::ValidatorProof,
     peers::PeerTable,
     session::HelloFailure,
     stats::NetworkStats,
@@ -72,13 +72,15 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn hello(&self) -> Hello {
+        let (height, head_hash) = *self.shared.head.borrow();
         Hello {
-            protocol_min: super::wire::PROTOCOL_MIN,
-            protocol_max: super::wire::PROTOCOL_MAX,
-            genesis: self.genesis,
-            head: *self.shared.head.borrow(),
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_VERSION,
+            genesis_hash: self.genesis,
+            head_height: Height(height),
+            head_hash,
             software: self.software.clone(),
-            proof: self.proof,
+            validator: self.proof,
         }
     }
 

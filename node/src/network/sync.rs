@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use basalt_primitives::{B256, Bytes};
+use basalt_proto::DecodeError;
 use futures::AsyncWriteExt as _;
 use libp2p::{PeerId, Stream, StreamProtocol};
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
@@ -12,7 +13,7 @@ use super::{
     frame::{self, FrameError},
     peers::Peer,
     shared::{Context, Offence, Shared},
-    wire::{self, MAX_CONTROL_FRAME, Malformed},
+    wire::{self, MAX_CONTROL_FRAME},
 };
 
 /// A request is small: it has to be there soon.
@@ -47,7 +48,7 @@ pub(super) async fn serve(
     };
     context.shared.stats.sync.received(request.len());
     peer.received(request.len());
-    let answer = match answer(&context, kind, &request).await {
+    let answer = match answer(&context, kind, request).await {
         Ok(answer) => answer,
         Err(e) => return context.shared.report(peer.id, Offence::Garbage, e.to_string()).await,
     };
@@ -64,34 +65,40 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(context: &Arc<Context>, kind: Kind, request: &[u8]) -> Result<Option<Vec<u8>>, Malformed> {
+async fn answer(
+    context: &Arc<Context>,
+    kind: Kind,
+    request: bytes::Bytes,
+) -> Result<Option<Vec<u8>>, DecodeError> {
     let blocks = Arc::clone(&context.blocks);
-    // The frame holds the blocks and a few bytes for each.
-    let max_bytes = context.shared.config.max_response() - wire::MAX_BLOCKS * 8;
+    let max = context.shared.config.max_response();
     let read = match kind {
         Kind::Range => {
             let (from, count) = wire::decode_range_request(request)?;
             context.shared.runtime.spawn_blocking(move || {
-                let found = blocks.block_range(from, count, max_bytes);
-                wire::encode_blocks(bounded(found, count, max_bytes))
+                let found = blocks.block_range(from, count, max - PER_BLOCK);
+                wire::encode_blocks(bounded(found, count, max))
             })
         }
         Kind::Hash => {
             let (hash, _height) = wire::decode_hash_request(request)?;
             context.shared.runtime.spawn_blocking(move || {
-                wire::encode_block(blocks.block_by_hash(&hash).filter(|b| b.len() <= max_bytes))
+                wire::encode_block(blocks.block_by_hash(&hash).filter(|b| b.len() + PER_BLOCK <= max).as_ref())
             })
         }
     };
     Ok(read.await.ok())
 }
 
-/// Holds a block source to what it was asked.
-fn bounded(blocks: Vec<Bytes>, count: usize, max_bytes: usize) -> Vec<Bytes> {
+/// Bytes that a block takes in an answer beside its own.
+const PER_BLOCK: usize = 8;
+
+/// Holds a block source to what it was asked, and the answer to its bound.
+fn bounded(blocks: Vec<Bytes>, count: usize, max: usize) -> Vec<Bytes> {
     let mut bytes = 0;
     let fits = |b: &Bytes| {
-        bytes += b.len();
-        bytes <= max_bytes
+        bytes += b.len() + PER_BLOCK;
+        bytes <= max
     };
     blocks.into_iter().take(count).take_while(fits).collect()
 }
@@ -117,11 +124,11 @@ pub(super) async fn request_hash(
     height: u64,
 ) -> Result<Option<Bytes>, RequestError> {
     let protocol = shared.protocols.block_by_hash.clone();
-    let answer = request(&shared, peer, protocol, wire::encode_hash_request(&hash, height)).await?;
-    checked(&shared, peer, wire::decode_block(answer)).await
+    let answer = request(&shared, peer, protocol, wire::encode_hash_request(hash, height)).await?;
+    checked(&shared, peer, wire::decode_block(&answer)).await
 }
 
-async fn checked<T>(shared: &Shared, peer: PeerId, answer: Result<T, Malformed>) -> Result<T, RequestError> {
+async fn checked<T>(shared: &Shared, peer: PeerId, answer: Result<T, DecodeError>) -> Result<T, RequestError> {
     match answer {
         Ok(answer) => Ok(answer),
         Err(e) => {
@@ -175,6 +182,7 @@ mod tests {
         let blocks: Vec<Bytes> = (0..10).map(|_| Bytes::from(vec![1; 100])).collect();
         assert_eq!(bounded(blocks.clone(), 4, 10_000).len(), 4);
         assert_eq!(bounded(blocks.clone(), 100, 350).len(), 3);
+        assert!(wire::encode_blocks(bounded(blocks.clone(), 100, 350)).len() <= 350);
         assert_eq!(bounded(blocks, 100, 10).len(), 0);
     }
 }

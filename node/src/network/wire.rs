@@ -1,24 +1,27 @@
-//! The messages of the network protocols and their checked decoding (ADR 0007). Consensus messages and blocks are
-//! opaque here; what they mean is checked by those who understand them.
+//! What peers say to each other (ADR 0007): the protocol names of a chain, the judgement of a Hello, and the checked
+//! decoding of everything else, by `basalt-proto`. Consensus messages and blocks are opaque here; what they mean is for
+//! those who understand them.
 
-use basalt_primitives::{B256, Bytes, PublicKey, Signature};
+use basalt_primitives::{B256, Bytes, Height};
+use basalt_proto::{
+    Codec as _, DecodeError,
+    wire::{
+        BlockByHashRequest, BlockRangeRequest, BlocksResponse, HeadAnnounce, MAX_RANGE_BLOCKS, PROTOCOL_MIN,
+        PROTOCOL_VERSION, TxBatch,
+    },
+};
 use libp2p::{PeerId, StreamProtocol};
-use prost::Message as _;
+use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 
-use super::identity::ValidatorProof;
-
-/// Oldest wire protocol version this node speaks.
-pub(super) const PROTOCOL_MIN: u32 = 1;
-/// Newest wire protocol version this node speaks.
-pub(super) const PROTOCOL_MAX: u32 = 1;
+pub(super) use basalt_proto::wire::Hello;
 
 /// Largest Hello, head announcement or request.
-pub(super) const MAX_CONTROL_FRAME: usize = 4096;
-/// Longest software name that is kept.
+pub(super) const MAX_CONTROL_FRAME: usize = Hello::MAX_BYTES;
+/// Longest software name that is shown and logged.
 pub(super) const MAX_SOFTWARE: usize = 64;
 /// Blocks asked for or answered at once.
-pub(super) const MAX_BLOCKS: usize = 1024;
-/// Transactions in a batch.
+pub(super) const MAX_BLOCKS: usize = MAX_RANGE_BLOCKS as usize;
+/// Transactions in a batch that we send.
 pub(super) const MAX_BATCH: usize = 4096;
 
 /// The protocols of one chain. All but Hello carry the chain in their name, so nothing of another chain is ever
@@ -59,38 +62,16 @@ impl Protocols {
     }
 }
 
-/// A message that does not decode or is out of bounds: an offence.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("malformed {what}: {problem}")]
-pub(super) struct Malformed {
-    what: &'static str,
-    problem: String,
-}
-
-fn malformed(what: &'static str, problem: impl ToString) -> Malformed {
-    Malformed { what, problem: problem.to_string() }
-}
-
-/// What two nodes tell each other first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Hello {
-    pub(super) protocol_min: u32,
-    pub(super) protocol_max: u32,
-    pub(super) genesis: B256,
-    pub(super) head: (u64, B256),
-    pub(super) software: String,
-    pub(super) proof: Option<ValidatorProof>,
-}
-
 /// Why a well-formed Hello does not lead to a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum HelloRefused {
     #[error(
-        "it belongs to another chain: its genesis block is {theirs}, ours {ours}; check that both use the same genesis.json"
+        "it belongs to another chain: its genesis block is {theirs}, ours {ours}; \
+         check that both nodes use the same genesis.json"
     )]
     OtherChain { theirs: B256, ours: B256 },
     #[error(
-        "no common protocol version: it speaks {their_min} to {their_max}, we {PROTOCOL_MIN} to {PROTOCOL_MAX}; \
+        "no common protocol version: it speaks {their_min} to {their_max}, we {PROTOCOL_MIN} to {PROTOCOL_VERSION}; \
          update the older node"
     )]
     NoCommonVersion { their_min: u32, their_max: u32 },
@@ -98,61 +79,17 @@ pub(super) enum HelloRefused {
     BadProof,
 }
 
-impl Hello {
-    pub(super) fn encode(&self) -> Vec<u8> {
-        pb::Hello {
-            protocol_min: self.protocol_min,
-            protocol_max: self.protocol_max,
-            genesis_hash: self.genesis.to_vec(),
-            head_height: self.head.0,
-            head_hash: self.head.1.to_vec(),
-            software: self.software.clone(),
-            validator: self
-                .proof
-                .map(|p| pb::ValidatorProof { public_key: p.public_key.0.to_vec(), signature: p.signature.0.to_vec() }),
-        }
-        .encode_to_vec()
+/// Checks a peer's Hello against our chain and its identity; gives the protocol version to speak.
+pub(super) fn judge_hello(hello: &Hello, genesis: &B256, peer: &PeerId) -> Result<u32, HelloRefused> {
+    if hello.genesis_hash != *genesis {
+        return Err(HelloRefused::OtherChain { theirs: hello.genesis_hash, ours: *genesis });
     }
-
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let m = pb::Hello::decode(bytes).map_err(|e| malformed("Hello", e))?;
-        if m.protocol_min == 0 || m.protocol_min > m.protocol_max {
-            return Err(malformed("Hello", "impossible protocol versions"));
-        }
-        let proof = m
-            .validator
-            .map(|v| {
-                Ok(ValidatorProof {
-                    public_key: PublicKey(fixed("Hello", &v.public_key)?),
-                    signature: Signature(fixed("Hello", &v.signature)?),
-                })
-            })
-            .transpose()?;
-        Ok(Self {
-            protocol_min: m.protocol_min,
-            protocol_max: m.protocol_max,
-            genesis: B256::new(fixed("Hello", &m.genesis_hash)?),
-            head: (m.head_height, B256::new(fixed("Hello", &m.head_hash)?)),
-            software: printable(&m.software, MAX_SOFTWARE),
-            proof,
-        })
+    let (their_min, their_max) = (hello.protocol_min, hello.protocol_max);
+    let version = hello.common_version().ok_or(HelloRefused::NoCommonVersion { their_min, their_max })?;
+    if hello.validator.is_some_and(|p| !p.verify(*genesis, &peer.to_bytes())) {
+        return Err(HelloRefused::BadProof);
     }
-
-    /// Checks a peer's Hello against our chain and its identity; gives the protocol version to speak.
-    pub(super) fn accept(&self, genesis: &B256, peer: &PeerId) -> Result<u32, HelloRefused> {
-        if self.genesis != *genesis {
-            return Err(HelloRefused::OtherChain { theirs: self.genesis, ours: *genesis });
-        }
-        let version = self.protocol_max.min(PROTOCOL_MAX);
-        if version < self.protocol_min.max(PROTOCOL_MIN) {
-            let (their_min, their_max) = (self.protocol_min, self.protocol_max);
-            return Err(HelloRefused::NoCommonVersion { their_min, their_max });
-        }
-        if self.proof.is_some_and(|p| !p.verify(genesis, peer)) {
-            return Err(HelloRefused::BadProof);
-        }
-        Ok(version)
-    }
+    Ok(version)
 }
 
 /// Keeps what may go into a log or a terminal.
@@ -160,151 +97,196 @@ pub(super) fn printable(text: &str, max: usize) -> String {
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(max).collect()
 }
 
-fn fixed<const N: usize>(what: &'static str, bytes: &[u8]) -> Result<[u8; N], Malformed> {
-    bytes.try_into().map_err(|_| malformed(what, format_args!("{} bytes where {N} belong", bytes.len())))
+/// A height as the wire has it. Beyond the highest there is nothing to ask for.
+fn height(h: u64) -> Height {
+    Height(h.min(Height::MAX.0))
 }
 
-pub(super) fn encode_head(height: u64, hash: &B256) -> Vec<u8> {
-    pb::HeadAnnounce { height, hash: hash.to_vec() }.encode_to_vec()
+pub(super) fn encode_head(h: u64, hash: B256) -> Vec<u8> {
+    HeadAnnounce { height: height(h), hash }.encode()
 }
 
-pub(super) fn decode_head(bytes: &[u8]) -> Result<(u64, B256), Malformed> {
-    let m = pb::HeadAnnounce::decode(bytes).map_err(|e| malformed("head announcement", e))?;
-    Ok((m.height, B256::new(fixed("head announcement", &m.hash)?)))
+pub(super) fn decode_head(bytes: bytes::Bytes) -> Result<(u64, B256), DecodeError> {
+    HeadAnnounce::decode(bytes).map(|m| (m.height.0, m.hash))
 }
 
 pub(super) fn encode_range_request(from: u64, count: usize) -> Vec<u8> {
-    pb::BlockRangeRequest { from, count: u32::try_from(count.min(MAX_BLOCKS)).unwrap_or(u32::MAX) }.encode_to_vec()
+    let count = u32::try_from(count).unwrap_or(MAX_RANGE_BLOCKS).clamp(1, MAX_RANGE_BLOCKS);
+    BlockRangeRequest { from: height(from), count }.encode()
 }
 
-/// The height to begin at and how many blocks, at most [`MAX_BLOCKS`].
-pub(super) fn decode_range_request(bytes: &[u8]) -> Result<(u64, usize), Malformed> {
-    let m = pb::BlockRangeRequest::decode(bytes).map_err(|e| malformed("block request", e))?;
-    if m.count == 0 {
-        return Err(malformed("block request", "asks for nothing"));
-    }
-    Ok((m.from, (m.count as usize).min(MAX_BLOCKS)))
+/// The height to begin at and how many blocks, 1 to [`MAX_BLOCKS`].
+pub(super) fn decode_range_request(bytes: bytes::Bytes) -> Result<(u64, usize), DecodeError> {
+    BlockRangeRequest::decode(bytes).map(|m| (m.from.0, m.count as usize))
 }
 
 pub(super) fn encode_blocks(blocks: Vec<Bytes>) -> Vec<u8> {
-    pb::BlocksResponse { blocks: blocks.into_iter().map(|b| b.0).collect() }.encode_to_vec()
+    BlocksResponse(blocks).encode()
 }
 
 /// An answer to a range request of `max` blocks.
-pub(super) fn decode_blocks(bytes: bytes::Bytes, max: usize) -> Result<Vec<Bytes>, Malformed> {
-    let m = pb::BlocksResponse::decode(bytes).map_err(|e| malformed("blocks", e))?;
-    if m.blocks.len() > max {
-        return Err(malformed("blocks", format_args!("{} where {max} were asked for", m.blocks.len())));
-    }
-    if m.blocks.iter().any(bytes::Bytes::is_empty) {
-        return Err(malformed("blocks", "an empty block"));
+pub(super) fn decode_blocks(bytes: bytes::Bytes, max: usize) -> Result<Vec<Bytes>, DecodeError> {
+    let BlocksResponse(blocks) = BlocksResponse::decode(bytes)?;
+    if blocks.len() > max {
+        return Err(DecodeError::TooMany { what: "blocks", max });
     }
     // Copied, so that one kept block does not keep the whole answer in memory.
-    Ok(m.blocks.iter().map(|b| Bytes::copy_from_slice(b)).collect())
+    Ok(blocks.iter().map(|b| Bytes::copy_from_slice(b)).collect())
 }
 
-pub(super) fn encode_hash_request(hash: &B256, height: u64) -> Vec<u8> {
-    pb::BlockByHashRequest { hash: hash.to_vec(), height }.encode_to_vec()
+pub(super) fn encode_hash_request(hash: B256, h: u64) -> Vec<u8> {
+    BlockByHashRequest { hash, height: height(h) }.encode()
 }
 
-pub(super) fn decode_hash_request(bytes: &[u8]) -> Result<(B256, u64), Malformed> {
-    let m = pb::BlockByHashRequest::decode(bytes).map_err(|e| malformed("block request", e))?;
-    Ok((B256::new(fixed("block request", &m.hash)?), m.height))
+pub(super) fn decode_hash_request(bytes: bytes::Bytes) -> Result<(B256, u64), DecodeError> {
+    BlockByHashRequest::decode(bytes).map(|m| (m.hash, m.height.0))
 }
 
-pub(super) fn encode_block(block: Option<Bytes>) -> Vec<u8> {
-    pb::BlockByHashResponse { block: block.map(|b| b.0) }.encode_to_vec()
+/// The key of field 1, a message.
+const BLOCK_FIELD: u8 = 0x0a;
+
+/// The encoding of `basalt_proto::wire::BlockByHashResponse` around a block that is encoded already, so that it need not
+/// be decoded first.
+pub(super) fn encode_block(block: Option<&Bytes>) -> Vec<u8> {
+    let Some(block) = block else { return Vec::new() };
+    let mut answer = Vec::with_capacity(block.len() + 8);
+    answer.push(BLOCK_FIELD);
+    encode_varint(block.len() as u64, &mut answer);
+    answer.extend_from_slice(block);
+    answer
 }
 
-pub(super) fn decode_block(bytes: bytes::Bytes) -> Result<Option<Bytes>, Malformed> {
-    let m = pb::BlockByHashResponse::decode(bytes).map_err(|e| malformed("block", e))?;
-    Ok(m.block.map(Bytes))
+/// The block in such an answer, still encoded.
+pub(super) fn decode_block(bytes: &bytes::Bytes) -> Result<Option<Bytes>, DecodeError> {
+    const BAD: DecodeError = DecodeError::Value { what: "block answer", problem: "is not one block or none" };
+    let mut rest = match bytes.split_first() {
+        None => return Ok(None),
+        Some((&BLOCK_FIELD, rest)) => rest,
+        Some(_) => return Err(BAD),
+    };
+    let (before, length) = (rest.len(), decode_varint(&mut rest).map_err(|_| BAD)?);
+    if length != rest.len() as u64 || before - rest.len() != encoded_len_varint(length) {
+        return Err(BAD);
+    }
+    Ok(Some(Bytes(bytes.slice(bytes.len() - rest.len()..))))
 }
 
 pub(super) fn encode_batch(transactions: Vec<Bytes>) -> Vec<u8> {
-    pb::TxBatch { transactions: transactions.into_iter().map(|t| t.0).collect() }.encode_to_vec()
+    TxBatch(transactions).encode()
 }
 
-/// The transactions of a batch: one to [`MAX_BATCH`], none empty, none longer than `max_bytes`.
-pub(super) fn decode_batch(bytes: Vec<u8>, max_bytes: usize) -> Result<Vec<Bytes>, Malformed> {
-    let m = pb::TxBatch::decode(bytes::Bytes::from(bytes)).map_err(|e| malformed("transaction batch", e))?;
-    if m.transactions.is_empty() || m.transactions.len() > MAX_BATCH {
-        return Err(malformed("transaction batch", format_args!("{} transactions", m.transactions.len())));
+/// The transactions of a batch: at least one, none empty.
+pub(super) fn decode_batch(bytes: Vec<u8>) -> Result<Vec<Bytes>, DecodeError> {
+    let TxBatch(transactions) = TxBatch::decode(bytes)?;
+    if transactions.is_empty() || transactions.iter().any(|t| t.is_empty()) {
+        return Err(DecodeError::Value { what: "transaction batch", problem: "is empty or holds an empty transaction" });
     }
-    if m.transactions.iter().any(|t| t.is_empty() || t.len() > max_bytes) {
-        return Err(malformed("transaction batch", "a transaction that is empty or too large"));
-    }
-    // Copied, so that one transaction waiting in the mempool does not keep its whole batch in memory.
-    Ok(m.transactions.iter().map(|t| Bytes::copy_from_slice(t)).collect())
+    Ok(transactions)
 }
 
-/// The messages of `proto/proto/basalt/v1/wire.proto`, with blocks as opaque bytes.
-mod pb {
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Hello {
-        #[prost(uint32, tag = "1")]
-        pub(super) protocol_min: u32,
-        #[prost(uint32, tag = "2")]
-        pub(super) protocol_max: u32,
-        #[prost(bytes = "vec", tag = "3")]
-        pub(super) genesis_hash: Vec<u8>,
-        #[prost(uint64, tag = "4")]
-        pub(super) head_height: u64,
-        #[prost(bytes = "vec", tag = "5")]
-        pub(super) head_hash: Vec<u8>,
-        #[prost(string, tag = "6")]
-        pub(super) software: String,
-        #[prost(message, optional, tag = "7")]
-        pub(super) validator: Option<ValidatorProof>,
+#[cfg(test)]
+mod tests {
+    use basalt_primitives::{Block, Header, Seal, SecretKey};
+    use basalt_proto::wire::{BlockByHashResponse, ValidatorProof};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn block() -> Block {
+        let header = Header {
+            version: basalt_primitives::header::HEADER_VERSION,
+            chain_id: 1,
+            height: Height(7),
+            timestamp_ms: 1_700_000_000_000,
+            parent_hash: B256::repeat_byte(1),
+            transactions_root: B256::repeat_byte(2),
+            parent_state_root: B256::repeat_byte(3),
+            parent_receipts_root: B256::repeat_byte(4),
+            parent_gas_used: 5,
+            gas_limit: 6,
+            base_fee: 7,
+            proposer: basalt_primitives::Address::repeat_byte(8),
+            first_round: basalt_primitives::Round(0),
+            next_validators_hash: B256::repeat_byte(9),
+            last_certificate_hash: B256::ZERO,
+            seal: Seal::None,
+        };
+        Block { header, last_certificate: None, transactions: vec![vec![1; 300].into()] }
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct ValidatorProof {
-        #[prost(bytes = "vec", tag = "1")]
-        pub(super) public_key: Vec<u8>,
-        #[prost(bytes = "vec", tag = "2")]
-        pub(super) signature: Vec<u8>,
+    #[test]
+    fn a_block_answer_made_from_bytes_is_the_one_of_the_format() {
+        let block = block();
+        let encoded = Bytes::from(block.encode());
+        let answer = encode_block(Some(&encoded));
+        assert_eq!(answer, BlockByHashResponse(Some(block)).encode());
+        assert_eq!(decode_block(&answer.into()), Ok(Some(encoded)));
+        assert_eq!(encode_block(None), BlockByHashResponse(None).encode());
+        assert_eq!(decode_block(&bytes::Bytes::new()), Ok(None));
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct TxBatch {
-        #[prost(bytes = "bytes", repeated, tag = "1")]
-        pub(super) transactions: Vec<bytes::Bytes>,
+    #[test]
+    fn hellos_are_judged_by_chain_version_and_proof() {
+        let (genesis, peer) = (B256::repeat_byte(1), PeerId::random());
+        let key = SecretKey::from_bytes(&[1; 32]);
+        let hello = |protocol_min, protocol_max, genesis_hash, validator| Hello {
+            protocol_min,
+            protocol_max,
+            genesis_hash,
+            head_height: Height(0),
+            head_hash: B256::ZERO,
+            software: String::new(),
+            validator,
+        };
+        let judge = |h: Hello| judge_hello(&h, &genesis, &peer);
+        assert_eq!(judge(hello(1, 1, genesis, None)), Ok(1));
+        assert_eq!(judge(hello(1, 99, genesis, None)), Ok(1));
+        assert_eq!(judge(hello(2, 3, genesis, None)), Err(HelloRefused::NoCommonVersion { their_min: 2, their_max: 3 }));
+        let theirs = B256::repeat_byte(2);
+        assert_eq!(judge(hello(1, 1, theirs, None)), Err(HelloRefused::OtherChain { theirs, ours: genesis }));
+        let proof = |genesis, peer: PeerId| Some(ValidatorProof::sign(&key, genesis, &peer.to_bytes()));
+        assert_eq!(judge(hello(1, 1, genesis, proof(genesis, peer))), Ok(1));
+        let stolen = proof(genesis, PeerId::random());
+        assert_eq!(judge(hello(1, 1, genesis, stolen)), Err(HelloRefused::BadProof));
+        assert_eq!(judge(hello(1, 1, genesis, proof(theirs, peer))), Err(HelloRefused::BadProof));
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct BlockRangeRequest {
-        #[prost(uint64, tag = "1")]
-        pub(super) from: u64,
-        #[prost(uint32, tag = "2")]
-        pub(super) count: u32,
+    #[test]
+    fn names_carry_the_chain_so_that_nothing_of_another_chain_is_negotiated() {
+        let (a, b) = (Protocols::new(&B256::repeat_byte(1)), Protocols::new(&B256::repeat_byte(2)));
+        assert_eq!(a.consensus.as_ref(), "/basalt/0101010101010101/consensus/1");
+        let common: Vec<_> = a.inbound().into_iter().filter(|p| b.inbound().contains(p)).collect();
+        assert_eq!(common, [a.hello]);
+        assert_ne!(a.topic, b.topic);
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct BlocksResponse {
-        #[prost(bytes = "bytes", repeated, tag = "1")]
-        pub(super) blocks: Vec<bytes::Bytes>,
+    #[test]
+    fn what_goes_into_logs_cannot_speak_to_a_terminal() {
+        assert_eq!(printable("basalt/1.0\u{1b}[31m\nüx", 64), "basalt/1.0[31mx");
+        assert_eq!(printable(&"a".repeat(100), 64).len(), 64);
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct BlockByHashRequest {
-        #[prost(bytes = "vec", tag = "1")]
-        pub(super) hash: Vec<u8>,
-        #[prost(uint64, tag = "2")]
-        pub(super) height: u64,
+    #[test]
+    fn requests_stay_within_what_is_answered() {
+        assert_eq!(decode_range_request(encode_range_request(5, 0).into()), Ok((5, 1)));
+        assert_eq!(decode_range_request(encode_range_request(u64::MAX, 1 << 40).into()), Ok((Height::MAX.0, MAX_BLOCKS)));
     }
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct BlockByHashResponse {
-        #[prost(bytes = "bytes", optional, tag = "1")]
-        pub(super) block: Option<bytes::Bytes>,
-    }
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
 
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct HeadAnnounce {
-        #[prost(uint64, tag = "1")]
-        pub(super) height: u64,
-        #[prost(bytes = "vec", tag = "2")]
-        pub(super) hash: Vec<u8>,
+        #[test]
+        fn no_bytes_make_a_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), max in 0usize..4) {
+            let input = bytes::Bytes::from(bytes.clone());
+            let _ = Hello::decode(input.clone());
+            let _ = decode_head(input.clone());
+            let _ = decode_range_request(input.clone());
+            let _ = decode_hash_request(input.clone());
+            let _ = decode_batch(bytes);
+            prop_assert!(decode_blocks(input.clone(), max).is_ok_and(|b| b.len() > max) == false);
+            if let Ok(block) = decode_block(&input) {
+                prop_assert_eq!(encode_block(block.as_ref()), input.to_vec());
+            }
+        }
     }
 }

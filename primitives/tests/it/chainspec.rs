@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use alloy_eips::eip1559::BaseFeeParams;
 use alloy_primitives::{Address, B256, U256};
 use basalt_primitives::{
     ChainSpec, HashFn, Height, Validator,
@@ -181,7 +182,7 @@ fn forks_hold_from_their_height_on() {
     assert_eq!(s.fork_at(Height(u64::MAX)), EvmFork::Osaka);
 }
 
-/// The figures of the EIP-1559 reference: at most an eighth up or down, at least one wei up.
+/// At most an eighth up or down, at least one wei up, and otherwise what Ethereum's own formula says.
 #[test]
 fn base_fee_follows_eip_1559_above_its_floor() {
     let s = ChainSpec { fees: Fees::Eip1559 { initial_base_fee: 1000, min_base_fee: 7 }, ..spec() };
@@ -190,7 +191,12 @@ fn base_fee_follows_eip_1559_above_its_floor() {
     assert_eq!(next(1_000_000_000, 10_000_000, 20_000_000), 1_000_000_000);
     assert_eq!(next(1_000_000_000, 20_000_000, 20_000_000), 1_125_000_000);
     assert_eq!(next(1_000_000_000, 0, 20_000_000), 875_000_000);
-    assert_eq!(next(1_072_671_875, 9_000_000, 20_000_000), 1_059_263_476);
+    for (fee, used, limit) in
+        [(1_072_671_875, 9_000_000, 20_000_000), (1 << 40, 1, 30_000_001), (99, 29_999_999, 30_000_000)]
+    {
+        let reference = alloy_eips::eip1559::calc_next_block_base_fee(used, limit, fee, BaseFeeParams::ethereum());
+        assert_eq!(next(fee, used, limit), reference);
+    }
     assert_eq!(next(7, 10_000_001, 20_000_000), 8, "at least one wei up");
     assert_eq!(next(7, 0, 20_000_000), 7, "the floor");
     assert_eq!(next(u64::MAX, u64::MAX, 1), u64::MAX, "no overflow");
