@@ -71,7 +71,12 @@ impl Net {
         basalt_ok(&args);
         let nodes = (0..validators).map(|i| format!("http://127.0.0.1:{}", port + i)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build().expect("client");
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(10))
+            .pool_max_idle_per_host(0)
+            .no_proxy()
+            .build()
+            .expect("client");
         Self { folder, runtime, http, nodes }
     }
 

@@ -9,7 +9,7 @@ use alloy_primitives::{Address, Bytes};
 use serde_json::json;
 
 use crate::{
-    net::{Net, quantity},
+    net::{Net, eventually, quantity},
     wallet::Wallet,
 };
 
@@ -81,6 +81,12 @@ fn one_of_four_killed_all_killed_and_one_wiped_lose_nothing() {
     for node in [3, 0] {
         hashes.push(transfer(&net, &mut wallet, node));
     }
+    // It asks all others what it may have signed: with f = 1 three must answer, so none may go before.
+    eventually("the wiped validator has recovered its sign record", SOON, || {
+        let step = net.call(3, "consensus_status", json!([]))["step"].clone();
+        (step != json!("recovering") && net.data(3).join("sign-record").exists()).then_some(())
+    });
+    println!("wiped node may vote again: {:?}", back.elapsed());
     net.kill(0);
     hashes.push(transfer(&net, &mut wallet, 3));
     net.up();

@@ -38,13 +38,26 @@ impl Wallet {
         self.seal(tx)
     }
 
-    /// Signs any EIP-1559 transaction.
+    /// Signs any EIP-1559 transaction; its encoding as hex, and its hash.
     pub fn seal(&self, tx: TxEip1559) -> (String, String) {
+        let signature = self.signature(&tx);
+        let signed = TxEnvelope::from(tx.into_signed(signature));
+        (format!("0x{}", hex::encode(signed.encoded_2718())), signed.tx_hash().to_string())
+    }
+
+    /// The same signature with s mirrored at the curve's order, which EIP-2 forbids.
+    pub fn seal_with_high_s(&self, tx: TxEip1559) -> String {
+        let order: U256 = "0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141".parse().expect("hex");
+        let s = self.signature(&tx);
+        let signed = TxEnvelope::from(tx.into_signed(Signature::new(s.r(), order - s.s(), !s.v())));
+        format!("0x{}", hex::encode(signed.encoded_2718()))
+    }
+
+    fn signature(&self, tx: &TxEip1559) -> Signature {
         let hash = tx.signature_hash();
         let message = secp256k1::Message::from_digest(hash.0);
         let (id, bytes) = secp256k1::SECP256K1.sign_ecdsa_recoverable(message, &self.secret).serialize_compact();
         let (r, s) = (U256::from_be_slice(&bytes[..32]), U256::from_be_slice(&bytes[32..]));
-        let signed = TxEnvelope::from(tx.into_signed(Signature::new(r, s, i32::from(id) == 1)));
-        (format!("0x{}", hex::encode(signed.encoded_2718())), signed.tx_hash().to_string())
+        Signature::new(r, s, i32::from(id) == 1)
     }
 }

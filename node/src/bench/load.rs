@@ -39,7 +39,8 @@ impl Load {
     pub async fn prepare(plan: &Plan, nodes: &[Node]) -> anyhow::Result<Self> {
         let terms = terms(&nodes[0]).await?;
         let senders = (0..plan.senders).map(|_| keys::generate()).collect::<Result<Vec<_>, _>>()?;
-        let total = plan.rate.map_or(plan.max_transactions, |r| usize::try_from(r * plan.seconds).unwrap_or(usize::MAX));
+        let total =
+            plan.rate.map_or(plan.max_transactions, |r| usize::try_from(r * plan.seconds).unwrap_or(usize::MAX));
         let per_sender = total.div_ceil(plan.senders);
         fund(plan, &nodes[0], &terms, &senders, per_sender).await?;
         let runtime_plan = (plan.batch, plan.hash_fn, nodes.len());
@@ -88,7 +89,9 @@ async fn fund(plan: &Plan, node: &Node, terms: &Terms, senders: &[SecretKey], ea
     for chunk in txs.chunks(plan.batch) {
         let answer = node.call("basalt_sendRawTransactions", json!([chunk])).await?;
         let results = answer.as_array().context("no list came back")?;
-        if let Some(refused) = results.iter().find_map(|r| r["error"]["message"].as_str().or_else(|| r["error"].as_str())) {
+        if let Some(refused) =
+            results.iter().find_map(|r| r["error"]["message"].as_str().or_else(|| r["error"].as_str()))
+        {
             bail!("funding a sender was refused: {refused}");
         }
     }

@@ -92,7 +92,9 @@ async fn offer(plan: &Plan, nodes: &[Node], load: Load, shared: &Shared, start: 
     let tasks: Vec<_> = nodes
         .iter()
         .zip(load.shares)
-        .map(|(node, share)| tokio::spawn(send_share(node.clone(), share, rate_per_node, end, Arc::clone(shared), nodes.len())))
+        .map(|(node, share)| {
+            tokio::spawn(send_share(node.clone(), share, rate_per_node, end, Arc::clone(shared), nodes.len()))
+        })
         .collect();
     let sampling = async {
         let mut peak = None;

@@ -52,7 +52,8 @@ impl Report {
         usage: Option<(Usage, Usage)>,
         peak: Option<u64>,
     ) -> Self {
-        let mut latencies = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).expect("an hour in microseconds, 3 digits");
+        let mut latencies =
+            Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).expect("an hour in microseconds, 3 digits");
         let mut last = start;
         let mut count = 0;
         for (hash, at) in sent {
@@ -94,9 +95,18 @@ impl Report {
             ("committed", format!("{} ({:.0} per second)", self.committed, self.committed_tps)),
             ("refused", self.refused.to_string()),
             ("lost", self.lost.to_string()),
-            ("finality", format!("p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms, max {:.0} ms", self.p50_ms, self.p95_ms, self.p99_ms, self.max_ms)),
+            (
+                "finality",
+                format!(
+                    "p50 {:.0} ms, p95 {:.0} ms, p99 {:.0} ms, max {:.0} ms",
+                    self.p50_ms, self.p95_ms, self.p99_ms, self.max_ms
+                ),
+            ),
             ("cpu", optional(self.cpu_us_per_tx.map(|c| format!("{c:.0} µs per transaction, all nodes together")))),
-            ("memory", optional(self.rss_bytes_max.map(|b| format!("{:.0} MiB in the largest node", b as f64 / 1048576.0)))),
+            (
+                "memory",
+                optional(self.rss_bytes_max.map(|b| format!("{:.0} MiB in the largest node", b as f64 / 1048576.0))),
+            ),
         ]
         .iter()
         .map(|(k, v)| format!("{k:<10} {v}\n"))

@@ -16,7 +16,11 @@ pub(super) struct HealthArgs {
 pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     let ask = async {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build()?;
-        let answer = client.get(&args.url).send().await.with_context(|| format!("no answer from {}; is the node running?", args.url))?;
+        let answer = client
+            .get(&args.url)
+            .send()
+            .await
+            .with_context(|| format!("no answer from {}; is the node running?", args.url))?;
         let (status, body) = (answer.status(), answer.text().await.unwrap_or_default());
         println!("{}", body.trim());
         if !status.is_success() {

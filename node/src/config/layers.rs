@@ -85,7 +85,8 @@ pub fn load(
     flags: &[(String, String)],
 ) -> Result<NodeConfig, ConfigError> {
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-    let in_file = |e: toml::de::Error| ConfigError::Parse { origin: path.display().to_string(), problem: e.to_string() };
+    let in_file =
+        |e: toml::de::Error| ConfigError::Parse { origin: path.display().to_string(), problem: e.to_string() };
     // First alone, so that the error has the file's line and column.
     toml::from_str::<NodeConfig>(&text).map_err(in_file)?;
     let mut table: Table = toml::from_str(&text).map_err(in_file)?;
@@ -102,9 +103,10 @@ pub fn load(
         let key = KEYS.iter().find(|(s, k)| if s.is_empty() { k == name } else { format!("{s}.{k}") == *name });
         set(&mut table, key, name, value)?;
     }
-    let mut config: NodeConfig = table
-        .try_into()
-        .map_err(|e: toml::de::Error| ConfigError::Parse { origin: "variables and flags".into(), problem: e.to_string() })?;
+    let mut config: NodeConfig = table.try_into().map_err(|e: toml::de::Error| ConfigError::Parse {
+        origin: "variables and flags".into(),
+        problem: e.to_string(),
+    })?;
     config.check()?;
     let base = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let base = base.canonicalize().map_err(|source| ConfigError::Io { path: base.to_owned(), source })?;

@@ -9,8 +9,8 @@ use std::{
 
 use basalt_consensus::{BuildRequest, Input};
 use basalt_execution::{BlockEnv, Executed, StateTrie};
-use basalt_proto::Codec as _;
 use basalt_primitives::{B256, CommitCertificate, Receipt, SealedBlock, receipt::receipts_root};
+use basalt_proto::Codec as _;
 use basalt_storage::{BlockCommit, Head, Outcome, Skipped};
 use crossbeam_channel::{Receiver, Sender, select_biased};
 
@@ -79,12 +79,7 @@ pub struct Worker {
 
 impl Worker {
     /// Works until a channel closes or something fatal happens. `jobs` go before `ahead`.
-    pub fn run(
-        mut self,
-        jobs: &Receiver<Job>,
-        ahead: &Receiver<SealedBlock>,
-        done: &Sender<Result<Done, Fatal>>,
-    ) {
+    pub fn run(mut self, jobs: &Receiver<Job>, ahead: &Receiver<SealedBlock>, done: &Sender<Result<Done, Fatal>>) {
         loop {
             let result = select_biased! {
                 recv(jobs) -> job => match job {
@@ -191,7 +186,8 @@ impl Worker {
         if certified == ours {
             return Ok(());
         }
-        let text = format!("block {} is certified with {certified:?} for its parent, but this node has {ours:?}", h.height);
+        let text =
+            format!("block {} is certified with {certified:?} for its parent, but this node has {ours:?}", h.height);
         Err(self.dump(block, &text))
     }
 
@@ -200,7 +196,8 @@ impl Worker {
             return Ok(self.ahead.swap_remove(at).1);
         }
         let body = self.body(block)?;
-        let txs = body.map_err(|e| self.dump(block, &format!("certified block {} is invalid here: {e}", block.height())))?;
+        let txs =
+            body.map_err(|e| self.dump(block, &format!("certified block {} is invalid here: {e}", block.height())))?;
         let state = StateView(self.chain.ledger.snapshot());
         let env = BlockEnv::of(block.header());
         self.chain.executor.execute(&env, &txs, &state).map_err(|e| self.dump(block, &e.to_string()))
@@ -280,7 +277,9 @@ impl Worker {
             Ok(()) => format!("the block is kept in {}", path.display()),
             Err(e) => format!("the block could not be kept in {}: {e}", path.display()),
         };
-        Fatal(format!("{reason}; {kept}. Stopped so that nothing wrong is stored: report it, and do not delete the data directory"))
+        Fatal(format!(
+            "{reason}; {kept}. Stopped so that nothing wrong is stored: report it, and do not delete the data directory"
+        ))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use basalt_primitives::{
-    Address, B256, ChainSpec, Header, Height, Millis, Round, SealedBlock, Seal, ValidatorSet,
+    Address, B256, ChainSpec, Header, Height, Millis, Round, Seal, SealedBlock, ValidatorSet,
     header::HEADER_VERSION,
     tx::{self, Transaction, TxError},
     validators::CertificateError,

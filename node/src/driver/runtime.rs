@@ -22,7 +22,12 @@ use super::{
     rules::{self, BlockError, Sets},
     verify::{Checked, Incoming, Verifier},
 };
-use crate::{chain::Chain, clock, network::{ConsensusTarget, NetworkHandle}, sync::Fetcher};
+use crate::{
+    chain::Chain,
+    clock,
+    network::{ConsensusTarget, NetworkHandle},
+    sync::Fetcher,
+};
 
 /// How long the engine's thread sleeps at most when nothing is due, so that it notices a stop.
 const IDLE: Duration = Duration::from_millis(500);
@@ -113,7 +118,8 @@ impl RecordFile {
                 index += 1;
                 r.height() > executed || index > newest
             });
-            let keep: Vec<Bytes> = self.entries.iter().map(|r| Bytes::from(basalt_proto::consensus::encode_record(r))).collect();
+            let keep: Vec<Bytes> =
+                self.entries.iter().map(|r| Bytes::from(basalt_proto::consensus::encode_record(r))).collect();
             file.rewrite(&keep).map_err(fatal)?;
         }
         Ok(())

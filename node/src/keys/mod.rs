@@ -44,7 +44,9 @@ pub enum KeyError {
         problem: String,
     },
     /// Encrypted, and there is no passphrase.
-    #[error("key file {0} is encrypted; give its passphrase in a file (`keys.passphrase_file`) or in BASALT_PASSPHRASE")]
+    #[error(
+        "key file {0} is encrypted; give its passphrase in a file (`keys.passphrase_file`) or in BASALT_PASSPHRASE"
+    )]
     PassphraseNeeded(PathBuf),
     /// Wrong passphrase, or a damaged file: authenticated encryption cannot tell which.
     #[error("key file {0} does not open with this passphrase (or the file is damaged)")]
@@ -70,7 +72,15 @@ enum Secret {
     /// For development networks: readable by whoever reads the file.
     Plain { development_only: bool, seed: String },
     /// Argon2id and XChaCha20-Poly1305, the public key as associated meaning: it is checked after opening.
-    Passphrase { kdf: String, memory_kib: u32, passes: u32, lanes: u32, salt: String, nonce: String, ciphertext: String },
+    Passphrase {
+        kdf: String,
+        memory_kib: u32,
+        passes: u32,
+        lanes: u32,
+        salt: String,
+        nonce: String,
+        ciphertext: String,
+    },
 }
 
 /// Fills an array with randomness of the operating system.
@@ -161,9 +171,8 @@ fn seal(path: &Path, key: &SecretKey, passphrase: &Passphrase) -> Result<Secret,
     let (salt, nonce) = (random::<16>()?, random::<24>()?);
     let kek = derive(passphrase, &salt, ARGON2).map_err(format)?;
     let cipher = XChaCha20Poly1305::new_from_slice(kek.as_slice()).expect("32 bytes");
-    let ciphertext = cipher
-        .encrypt(&XNonce::from(nonce), key.to_bytes().as_slice())
-        .map_err(|e| format(e.to_string()))?;
+    let ciphertext =
+        cipher.encrypt(&XNonce::from(nonce), key.to_bytes().as_slice()).map_err(|e| format(e.to_string()))?;
     Ok(Secret::Passphrase {
         kdf: "argon2id".into(),
         memory_kib: ARGON2.0,

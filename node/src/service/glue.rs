@@ -246,7 +246,8 @@ pub(super) async fn sample(
         let claimed = peers.iter().map(|p| p.head.0).max().unwrap_or(0);
         metrics.sync_behind(claimed.saturating_sub(head.0));
         let set = chain.sets.at(head.next());
-        let online = |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
+        let online =
+            |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
         let power = set.as_slice().iter().filter(online).map(|v| v.power).sum();
         metrics.validators(set.len(), power);
         if network.is_stopped() {

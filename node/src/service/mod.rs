@@ -7,12 +7,7 @@ mod backend;
 mod explain;
 mod glue;
 
-use std::{
-    fs,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::{Bft, record::Record};

@@ -274,7 +274,9 @@ fn report(args: &CreateArgs, chain: &ChainSpec, manifest: &Manifest, passphrase_
     }
     println!("network {} (chain id {}, genesis {genesis}) is in {}", chain.name, chain.chain_id, args.out.display());
     if chain.development {
-        println!("development network: its keys are plain and its accounts are known to everyone; never use it for value");
+        println!(
+            "development network: its keys are plain and its accounts are known to everyone; never use it for value"
+        );
     }
     if let (None, Some(file)) = (&args.passphrase_file, passphrase_file) {
         println!("the keys' passphrase was made and written to {}; keep it apart from the keys", file.display());

@@ -40,7 +40,10 @@ impl Manifest {
     pub fn read(dir: &Path) -> anyhow::Result<Self> {
         let path = dir.join(MANIFEST);
         if !path.exists() {
-            bail!("{} is not a network's folder (no {MANIFEST}); make one with `basalt network create --out {0}`", dir.display());
+            bail!(
+                "{} is not a network's folder (no {MANIFEST}); make one with `basalt network create --out {0}`",
+                dir.display()
+            );
         }
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is damaged", path.display()))

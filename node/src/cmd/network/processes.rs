@@ -77,7 +77,8 @@ pub(super) fn start(network: &Path, node: &NodeEntry) -> anyhow::Result<Child> {
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {}", node.name))?;
-    let process = Process::of(child.id()).with_context(|| format!("{} ended at once; see {}", node.name, log_path.display()))?;
+    let process =
+        Process::of(child.id()).with_context(|| format!("{} ended at once; see {}", node.name, log_path.display()))?;
     fs::write(node.pid_file(network), format!("{} {}\n", process.pid, process.started))?;
     Ok(child)
 }

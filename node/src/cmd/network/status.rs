@@ -35,7 +35,10 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
         println!("{}", json!({ "nodes": nodes }));
         return Ok(());
     }
-    println!("{:<8} {:<10} {:<8} {:>8} {:>9} {:<14} {:>5}  RPC", "NODE", "ROLE", "STATE", "PID", "HEIGHT", "HEAD", "PEERS");
+    println!(
+        "{:<8} {:<10} {:<8} {:>8} {:>9} {:<14} {:>5}  RPC",
+        "NODE", "ROLE", "STATE", "PID", "HEIGHT", "HEAD", "PEERS"
+    );
     for n in nodes {
         let state = match (n.on, n.crashed) {
             (true, _) => "on",

@@ -73,7 +73,10 @@ async fn wait_until_up(dir: &Path, manifest: &Manifest, running: &mut [Running])
             return Ok(());
         }
         if Instant::now() > deadline {
-            bail!("the nodes run but do not answer within {UP_WITHIN:?}; see the logs in {}/nodes/*/node.log", dir.display());
+            bail!(
+                "the nodes run but do not answer within {UP_WITHIN:?}; see the logs in {}/nodes/*/node.log",
+                dir.display()
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
