@@ -178,7 +178,7 @@ fn a_damaged_node_is_an_error_that_names_its_place() {
         let errors = results.iter().filter_map(|r| r.as_ref().err());
         assert!(errors.clone().count() > 0, "{key:?} is on the way to some account");
         for e in errors {
-            assert!(matches!(e, TrieError::Mismatch { place, .. } if place.0 == *key), "{e}");
+            assert!(matches!(e, TrieError::Mismatch { place, .. } if *place.0 == *key), "{e}");
         }
     }
 }

@@ -91,7 +91,7 @@ fn hex_prefix(key: &B256, from: usize, to: usize, leaf: bool) -> ([u8; 33], usiz
     }
     let len = (to - from) / 2;
     let start = from + odd;
-    if start % 2 == 0 {
+    if start.is_multiple_of(2) {
         out[1..=len].copy_from_slice(&key.0[start / 2..start / 2 + len]);
     } else {
         for i in 0..len {

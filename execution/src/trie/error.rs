@@ -53,7 +53,7 @@ pub enum TrieError {
 
 /// Where a node hangs, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place(pub TrieKey);
+pub struct Place(pub Box<TrieKey>);
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,6 +74,6 @@ impl Place {
     /// Makes a place from nibbles.
     #[must_use]
     pub fn new(account: Option<B256>, nibbles: &[u8]) -> Self {
-        Self(TrieKey { account, path: nibbles.to_vec() })
+        Self(Box::new(TrieKey { account, path: nibbles.to_vec() }))
     }
 }

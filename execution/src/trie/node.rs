@@ -203,14 +203,14 @@ pub(super) const fn kid_index(mask: u16, nibble: u8) -> usize {
 /// The nibble of a key at a depth.
 pub(super) fn nibble(key: &B256, depth: usize) -> u8 {
     let byte = key.0[depth / 2];
-    if depth % 2 == 0 { byte >> 4 } else { byte & 15 }
+    if depth.is_multiple_of(2) { byte >> 4 } else { byte & 15 }
 }
 
 /// The key with another nibble at a depth.
 pub(super) fn with_nibble(key: &B256, depth: usize, n: u8) -> B256 {
     let mut key = *key;
     let byte = &mut key.0[depth / 2];
-    *byte = if depth % 2 == 0 { n << 4 | (*byte & 15) } else { (*byte & 0xf0) | n };
+    *byte = if depth.is_multiple_of(2) { n << 4 | (*byte & 15) } else { (*byte & 0xf0) | n };
     key
 }
 

@@ -16,6 +16,7 @@ use super::{
 use crate::MemoryState;
 
 type Model = BTreeMap<B256, Vec<u8>>;
+type Step = (BTreeMap<B256, Option<Vec<u8>>>, Then);
 
 impl StateTrie {
     fn apply_raw(&mut self, ops: &[(B256, Option<Vec<u8>>)], reader: &dyn TrieReader) -> Result<TrieBatch, TrieError> {
@@ -106,13 +107,13 @@ enum Then {
     Discard,
 }
 
-fn step() -> impl Strategy<Value = (BTreeMap<B256, Option<Vec<u8>>>, Then)> {
+fn step() -> impl Strategy<Value = Step> {
     let then =
         prop_oneof![3 => Just(Then::Keep), 2 => Just(Then::Forget), 2 => Just(Then::Evict), 2 => Just(Then::Discard)];
     (prop::collection::btree_map(clustered_key(), value(), 1..24), then)
 }
 
-fn run_steps(steps: Vec<(BTreeMap<B256, Option<Vec<u8>>>, Then)>) {
+fn run_steps(steps: Vec<Step>) {
     let (mut trie, mut store, mut model) = (StateTrie::open(EMPTY_ROOT, usize::MAX), MemoryState::new(), Model::new());
     for (ops, then) in steps {
         let ops: Vec<_> = ops.into_iter().collect();
@@ -174,7 +175,7 @@ fn a_failed_apply_changes_nothing() {
     store.set_node(damaged.clone(), None);
     let change: Vec<_> = (0..4).map(|a| (key(a, 1), None)).collect();
     let failed = trie.apply_raw(&change, &store).expect_err("a node is missing");
-    assert!(matches!(&failed, TrieError::Missing { place, .. } if place.0 == damaged), "{failed}");
+    assert!(matches!(&failed, TrieError::Missing { place, .. } if *place.0 == damaged), "{failed}");
     assert!(failed.to_string().contains("account path 2"), "{failed}");
     assert_eq!(trie.root(), batch.root);
     store.set_node(damaged, good);
