@@ -65,11 +65,7 @@ pub(super) async fn serve(
     }
 }
 
-async fn answer(
-    context: &Arc<Context>,
-    kind: Kind,
-    request: bytes::Bytes,
-) -> Result<Option<Vec<u8>>, DecodeError> {
+async fn answer(context: &Arc<Context>, kind: Kind, request: bytes::Bytes) -> Result<Option<Vec<u8>>, DecodeError> {
     let blocks = Arc::clone(&context.blocks);
     let max = context.shared.config.max_response();
     let read = match kind {

@@ -179,7 +179,10 @@ pub(super) fn encode_batch(transactions: Vec<Bytes>) -> Vec<u8> {
 pub(super) fn decode_batch(bytes: Vec<u8>) -> Result<Vec<Bytes>, DecodeError> {
     let TxBatch(transactions) = TxBatch::decode(bytes)?;
     if transactions.is_empty() || transactions.iter().any(|t| t.is_empty()) {
-        return Err(DecodeError::Value { what: "transaction batch", problem: "is empty or holds an empty transaction" });
+        return Err(DecodeError::Value {
+            what: "transaction batch",
+            problem: "is empty or holds an empty transaction",
+        });
     }
     Ok(transactions)
 }
@@ -241,7 +244,10 @@ mod tests {
         let judge = |h: Hello| judge_hello(&h, &genesis, &peer);
         assert_eq!(judge(hello(1, 1, genesis, None)), Ok(1));
         assert_eq!(judge(hello(1, 99, genesis, None)), Ok(1));
-        assert_eq!(judge(hello(2, 3, genesis, None)), Err(HelloRefused::NoCommonVersion { their_min: 2, their_max: 3 }));
+        assert_eq!(
+            judge(hello(2, 3, genesis, None)),
+            Err(HelloRefused::NoCommonVersion { their_min: 2, their_max: 3 })
+        );
         let theirs = B256::repeat_byte(2);
         assert_eq!(judge(hello(1, 1, theirs, None)), Err(HelloRefused::OtherChain { theirs, ours: genesis }));
         let proof = |genesis, peer: PeerId| Some(ValidatorProof::sign(&key, genesis, &peer.to_bytes()));
@@ -269,7 +275,10 @@ mod tests {
     #[test]
     fn requests_stay_within_what_is_answered() {
         assert_eq!(decode_range_request(encode_range_request(5, 0).into()), Ok((5, 1)));
-        assert_eq!(decode_range_request(encode_range_request(u64::MAX, 1 << 40).into()), Ok((Height::MAX.0, MAX_BLOCKS)));
+        assert_eq!(
+            decode_range_request(encode_range_request(u64::MAX, 1 << 40).into()),
+            Ok((Height::MAX.0, MAX_BLOCKS))
+        );
     }
 
     proptest! {

@@ -152,7 +152,9 @@ async fn garbage_over_tcp_is_counted_and_does_no_harm() {
     let address = nodes[0].address;
     let noise: Vec<u8> = (0..10_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     let attack = move || {
-        for (i, kind) in (0..30).zip([&noise[..], b"GET / HTTP/1.1\r\n\r\n", b"\x13/multistream/1.0.0\n\xff\xff\xff"].iter().cycle()) {
+        for (i, kind) in
+            (0..30).zip([&noise[..], b"GET / HTTP/1.1\r\n\r\n", b"\x13/multistream/1.0.0\n\xff\xff\xff"].iter().cycle())
+        {
             let mut socket = TcpStream::connect(address).expect("connects");
             // It may be cut off while it writes.
             let _ = socket.write_all(&kind[..kind.len() - i % 3]);
@@ -254,7 +256,10 @@ async fn versions_without_overlap_part() {
     let mut newer = Villain::connect(&a, SEED + 1).await.expect("connects");
     let key = SecretKey::from_bytes(&[3; 32]);
     let proof = Some(prove(&key, &B256::repeat_byte(0xaa), &identity(SEED + 1).peer_id()));
-    newer.hello(&Hello { protocol_min: 1, protocol_max: 9, validator: proof, ..honest_hello() }).await.expect("is greeted");
+    newer
+        .hello(&Hello { protocol_min: 1, protocol_max: 9, validator: proof, ..honest_hello() })
+        .await
+        .expect("is greeted");
     tokio::select! {
         () = a.has_peers(1) => {}
         () = drive(&mut newer.swarm) => panic!("cut off"),

@@ -141,7 +141,7 @@ async fn places_are_limited_but_static_peers_find_one() {
     assert_eq!(d.handle.peer_count(), 0);
     let e = plan(5).peers([&a]).start().await;
     e.has_peers(1).await;
-    assert_eq!(a.handle.peer_count(), 3);
+    a.has_peers(3).await;
 }
 
 #[tokio::test]
@@ -172,9 +172,20 @@ fn peer_addresses_are_read_in_every_form() {
         assert_eq!(address, PeerAddr::new(host, 30303, peer_id));
         assert_eq!(address.to_string().parse(), Ok(address));
     }
-    for bad in ["", "host", "host:", "host:0", "host:99999", ":1", "a b:1", "/ip4/1.2.3.4/udp/1", "/tcp/1",
-        "/ip4/1.2.3.4/tcp/1/p2p/xyz", "/ip4/1.2.3.4/tcp/1/quic", "host:1/p2p/notanid"]
-    {
+    for bad in [
+        "",
+        "host",
+        "host:",
+        "host:0",
+        "host:99999",
+        ":1",
+        "a b:1",
+        "/ip4/1.2.3.4/udp/1",
+        "/tcp/1",
+        "/ip4/1.2.3.4/tcp/1/p2p/xyz",
+        "/ip4/1.2.3.4/tcp/1/quic",
+        "host:1/p2p/notanid",
+    ] {
         let error = bad.parse::<PeerAddr>().expect_err(bad);
         assert!(error.to_string().contains("is not a peer address"), "{error}");
     }
