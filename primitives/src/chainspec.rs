@@ -73,7 +73,7 @@ pub struct BftParams {
 
 /// Fee rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase", tag = "kind", from = "FeesJson")]
 pub enum Fees {
     /// Gas costs nothing: base fee 0 for ever, any gas price from 0 is accepted.
     #[serde(rename = "zero")]
@@ -86,6 +86,25 @@ pub enum Fees {
         /// The base fee never falls below this, in wei.
         min_base_fee: u64,
     },
+}
+
+/// [`Fees`] as they are read: serde ignores unknown keys beside the tag of a unit variant, but not of an empty one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind")]
+enum FeesJson {
+    #[serde(rename = "zero")]
+    Zero {},
+    #[serde(rename = "eip1559", rename_all = "camelCase")]
+    Eip1559 { initial_base_fee: u64, min_base_fee: u64 },
+}
+
+impl From<FeesJson> for Fees {
+    fn from(json: FeesJson) -> Self {
+        match json {
+            FeesJson::Zero {} => Self::Zero,
+            FeesJson::Eip1559 { initial_base_fee, min_base_fee } => Self::Eip1559 { initial_base_fee, min_base_fee },
+        }
+    }
 }
 
 /// EVM rule sets a chain can start with or switch to. The numbers are hashed: a new fork gets the next one.

@@ -12,6 +12,7 @@
 
 pub mod block;
 mod codec;
+pub mod consensus;
 mod error;
 mod scan;
 pub mod storage;

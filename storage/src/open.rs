@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_primitives::{ChainSpec, Height, keccak256, state::TrieKey};
+use basalt_primitives::{B256, Bytes, ChainSpec, Height, keccak256, state::TrieKey};
 
 use crate::{
     StorageError, codec,
@@ -77,16 +77,18 @@ pub fn load_head(database: &Database) -> Result<Head, StorageError> {
     Ok(Head { block, certificate, outcome: summary.outcome, total_transactions: summary.total_transactions })
 }
 
+/// Where the root of the account trie hangs.
+pub const ROOT: TrieKey = TrieKey { account: None, path: Vec::new() };
+
+/// The state root that a root node gives. The root of an empty trie is the hash of the RLP of nothing; no node has it.
+pub fn state_root(node: Option<&Bytes>) -> B256 {
+    node.map_or_else(|| keccak256([0x80]), keccak256)
+}
+
 /// Checks that the root of the stored state trie is the one the head led to.
-pub fn check_state_root(database: &Database, outcome: &Outcome) -> Result<(), StorageError> {
-    let place = TrieKey { account: None, path: Vec::new() };
-    // The root of an empty trie is the hash of the RLP of nothing, and no node has it.
-    let root = match database.trie_node(&place)? {
-        Some(node) => keccak256(&node),
-        None => keccak256([0x80]),
-    };
-    if root == outcome.state_root {
+fn check_state_root(database: &Database, outcome: &Outcome) -> Result<(), StorageError> {
+    if state_root(database.trie_node(&ROOT)?.as_ref()) == outcome.state_root {
         return Ok(());
     }
-    Err(corrupt(Table::TrieNodes, &trie_key(&place), "the state trie's root is not the one of the newest block"))
+    Err(corrupt(Table::TrieNodes, &trie_key(&ROOT), "the state trie's root is not the one of the newest block"))
 }

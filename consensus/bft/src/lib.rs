@@ -8,6 +8,8 @@ pub mod message;
 pub mod record;
 mod recovery;
 mod rules;
+pub mod sim;
+mod status;
 mod timers;
 mod votes;
 
@@ -17,3 +19,4 @@ pub use message::{
     SignedMessage, SignedRoundChange, Vote,
 };
 pub use record::{Prepared, Record};
+pub use status::{Status, Step};

@@ -12,6 +12,8 @@
 //! vote travels the same path as everybody's and counts only once it is signed, which is after every record before it is
 //! synced; and certificates are assembled from signatures the engine has seen (ADR-0002).
 
+pub mod sim;
+
 use std::sync::Arc;
 
 use basalt_primitives::{B256, CommitCertificate, Height, Millis, Round, SealedBlock, ValidatorSet};

@@ -1,11 +1,19 @@
 //! Where nodes live, and how a block's work on them is undone.
 //!
-//! A session is the work of one block. The first time a session changes a node, the node's old form is put aside; nodes the
-//! session removes keep their place until it is decided. Committing forgets the old forms, discarding puts them back.
+//! A session is the work of one block. What a session changes is put aside first: a whole node, or, where a branch only
+//! gets another child, the one child. Nodes the session removes keep their place until it is decided. Committing forgets
+//! what was put aside, discarding puts it back, last change first.
 
-use super::node::{Node, NodeId};
+use super::node::{Kid, Node, NodeId};
 
 const CHUNK: usize = 4096;
+
+/// How something was before a session changed it.
+enum Before {
+    Node(NodeId, Node),
+    /// Child `index` of a branch.
+    Kid(NodeId, usize, Kid),
+}
 
 /// Nodes in chunks, so that growing never moves them.
 pub(super) struct Arena {
@@ -15,7 +23,7 @@ pub(super) struct Arena {
     heap: usize,
     /// Number of the session under way or last decided; stamps nodes with when they were last changed.
     pub(super) session: u32,
-    undo: Vec<(NodeId, Node)>,
+    undo: Vec<Before>,
     created: Vec<NodeId>,
     removed: Vec<NodeId>,
 }
@@ -94,21 +102,42 @@ impl Arena {
         self.get(id).stamp() == self.session
     }
 
-    /// Takes the node out to change it; [`Self::put`] brings it back.
+    /// Takes the node out to change it, after its old form was put aside; [`Self::put`] brings it back.
     pub(super) fn take(&mut self, id: NodeId) -> Node {
-        let session = self.session;
-        let mut node = std::mem::replace(self.slot(id), Node::Vacant);
-        self.heap -= node.heap_bytes();
-        if node.stamp() != session {
-            self.undo.push((id, node.clone()));
-            node.set_stamp(session);
-        }
+        let node = self.take_branch(id);
+        self.remember(id, &node);
         node
     }
 
-    pub(super) fn put(&mut self, id: NodeId, node: Node) {
+    /// Takes a branch out without putting anything aside: that is up to who changes it.
+    pub(super) fn take_branch(&mut self, id: NodeId) -> Node {
+        let node = std::mem::replace(self.slot(id), Node::Vacant);
+        self.heap -= node.heap_bytes();
+        node
+    }
+
+    /// Brings a node back unchanged.
+    pub(super) fn put_back(&mut self, id: NodeId, node: Node) {
         self.heap += node.heap_bytes();
         *self.slot(id) = node;
+    }
+
+    /// Brings a node back changed.
+    pub(super) fn put(&mut self, id: NodeId, mut node: Node) {
+        node.set_stamp(self.session);
+        self.put_back(id, node);
+    }
+
+    /// Puts the form of a node aside, unless it is of this session anyway.
+    pub(super) fn remember(&mut self, id: NodeId, node: &Node) {
+        if node.stamp() != self.session {
+            self.undo.push(Before::Node(id, node.clone()));
+        }
+    }
+
+    /// Puts a child of a branch aside.
+    pub(super) fn remember_kid(&mut self, id: NodeId, index: usize, kid: Kid) {
+        self.undo.push(Before::Kid(id, index, kid));
     }
 
     /// Takes the node out for good.
@@ -118,7 +147,7 @@ impl Arena {
         node
     }
 
-    /// Puts back a node that [`Self::take`] brought out and that is not wanted any more.
+    /// Gives up a branch that [`Self::take_branch`] brought out.
     pub(super) fn remove_taken(&mut self, id: NodeId) {
         self.removed.push(id);
     }
@@ -140,19 +169,22 @@ impl Arena {
     }
 
     pub(super) fn discard(&mut self) {
-        let mut undo = std::mem::take(&mut self.undo);
         self.removed.clear();
-        for (id, node) in undo.drain(..) {
-            self.heap -= self.get(id).heap_bytes();
-            self.put(id, node);
+        for before in std::mem::take(&mut self.undo).into_iter().rev() {
+            match before {
+                Before::Node(id, node) => {
+                    self.heap -= self.get(id).heap_bytes();
+                    self.put_back(id, node);
+                }
+                Before::Kid(id, index, kid) => {
+                    if let Node::Branch { kids, .. } = self.slot(id) {
+                        kids[index] = kid;
+                    }
+                }
+            }
         }
-        let created = std::mem::take(&mut self.created);
-        for id in created {
-            let node = std::mem::replace(self.slot(id), Node::Vacant);
-            self.heap -= node.heap_bytes();
-            self.used -= 1;
-            self.free.push(id);
+        for id in std::mem::take(&mut self.created) {
+            self.evict(id);
         }
-        self.undo = undo;
     }
 }

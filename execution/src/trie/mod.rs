@@ -10,6 +10,7 @@ mod arena;
 mod codec;
 mod error;
 mod evict;
+mod keccak;
 mod node;
 mod proof;
 mod rehash;
@@ -18,11 +19,11 @@ mod tests;
 mod update;
 
 use alloy_primitives::{
-    Address, B256, keccak256,
+    B256, U256, keccak256,
     map::{B256Map, hash_map},
 };
 use alloy_trie::EMPTY_ROOT_HASH;
-use basalt_primitives::state::{StateChanges, StorageChanges, TrieKey, TrieUpdates};
+use basalt_primitives::state::{Account, StateChanges, StorageChanges, TrieKey, TrieUpdates};
 
 pub use error::{Place, TrieError};
 pub use proof::{AccountProof, StorageProof, proof};
@@ -30,8 +31,9 @@ pub use proof::{AccountProof, StorageProof, proof};
 use crate::ports::TrieReader;
 use arena::Arena;
 use codec::Leaves;
+use keccak::keccak_each;
 use node::{Kid, NodeRef, Value};
-use rehash::{Rehash, Writes};
+use rehash::{Writes, rehash};
 use update::{NewValue, Op, Pass};
 
 /// Root of a trie without keys.
@@ -153,18 +155,24 @@ impl StateTrie {
     }
 
     fn apply_changes(&mut self, changes: &StateChanges, reader: &dyn TrieReader) -> Result<TrieUpdates, TrieError> {
-        let mut work = Work { reader, writes: Writes::default(), gone: Vec::new() };
+        let mut work = Work { reader, gone: Vec::new() };
         self.warm_root(&mut work, Leaves::Accounts)?;
-        let roots = self.apply_storages(changes, &mut work)?;
+        let (roots, storages) = self.apply_storages(changes, &mut work)?;
         let mut ops = account_ops(changes, &roots);
         let orphans = self.apply_ops(None, Leaves::Accounts, self.root, &mut ops, &mut work)?;
         for (account, storage_root) in orphans {
             self.drop_storage(account, storage_root, &mut work)?;
         }
-        if let Some(kid) = &mut self.root {
-            Rehash::new(&mut self.arena, &mut work.writes, None).root(kid);
-        }
-        Ok(work.writes.into_updates(work.gone))
+        let accounts = self.rehash_root();
+        Ok(Writes::into_updates([accounts, storages], work.gone))
+    }
+
+    fn rehash_root(&mut self) -> Writes {
+        let Some(kid) = self.root else { return Writes::default() };
+        let mut roots = [(None, kid)];
+        let writes = rehash(&mut self.arena, &mut roots);
+        self.root = Some(roots[0].1);
+        writes
     }
 
     fn apply_ops(
@@ -192,28 +200,36 @@ impl StateTrie {
         Ok(orphans)
     }
 
-    /// Brings the storage tries up to date; answers with their new roots.
-    fn apply_storages(&mut self, changes: &StateChanges, work: &mut Work<'_>) -> Result<B256Map<B256>, TrieError> {
-        let mut roots = B256Map::default();
+    /// Brings the storage tries up to date; answers with their new roots and nodes.
+    fn apply_storages(
+        &mut self,
+        changes: &StateChanges,
+        work: &mut Work<'_>,
+    ) -> Result<(B256Map<B256>, Writes), TrieError> {
+        let mut touched = Vec::with_capacity(changes.storage.len());
         for (address, storage) in &changes.storage {
             match changes.accounts.get(address) {
                 None => return Err(TrieError::Changes(*address)),
-                Some(None) => continue,
-                Some(Some(_)) => {}
+                Some(None) => {}
+                Some(Some(_)) => touched.push((keccak256(address), storage)),
             }
-            let account = keccak256(address);
-            let root = self.apply_storage(account, storage, work)?;
-            roots.insert(account, root);
         }
-        Ok(roots)
+        touched.sort_unstable_by_key(|(account, _)| *account);
+        for (account, storage) in &touched {
+            self.apply_storage(*account, storage, work)?;
+        }
+        let kid = |(account, _): &(B256, _)| self.storages.get(account).map(|kid| (Some(*account), *kid));
+        let mut roots: Vec<(Option<B256>, Kid)> = touched.iter().filter_map(kid).collect();
+        let writes = rehash(&mut self.arena, &mut roots);
+        let mut hashes: B256Map<B256> = touched.iter().map(|(account, _)| (*account, EMPTY_ROOT)).collect();
+        for (account, kid) in roots.into_iter().filter_map(|(account, kid)| Some((account?, kid))) {
+            hashes.extend(kid.node.as_hash().map(|hash| (account, hash)));
+            self.storages.insert(account, kid);
+        }
+        Ok((hashes, writes))
     }
 
-    fn apply_storage(
-        &mut self,
-        account: B256,
-        storage: &StorageChanges,
-        work: &mut Work<'_>,
-    ) -> Result<B256, TrieError> {
+    fn apply_storage(&mut self, account: B256, storage: &StorageChanges, work: &mut Work<'_>) -> Result<(), TrieError> {
         let mut before = self.storage_root(account, work)?;
         if storage.wiped {
             self.drop_storage(account, before, work)?;
@@ -221,20 +237,12 @@ impl StateTrie {
         }
         let root = self.open_storage(account, before, work)?;
         self.undo().storages.push((account, root));
-        let mut ops: Vec<Op> = storage
-            .slots
-            .iter()
-            .map(|(slot, value)| Op {
-                key: keccak256(slot.to_be_bytes::<32>()),
-                value: (!value.is_zero()).then_some(NewValue::Slot(*value)),
-            })
-            .collect();
-        ops.sort_unstable_by_key(|op| op.key);
+        let slots: Vec<[u8; 32]> = storage.slots.keys().map(U256::to_be_bytes).collect();
+        let keys = keccak_each(&slots.iter().map(<[u8; 32]>::as_slice).collect::<Vec<_>>());
+        let values = storage.slots.values().map(|v| (!v.is_zero()).then_some(NewValue::Slot(*v)));
+        let mut ops = sorted_ops(&keys, values.collect());
         self.apply_ops(Some(account), Leaves::Slots, root, &mut ops, work)?;
-        Ok(match self.storages.get_mut(&account) {
-            Some(kid) => Rehash::new(&mut self.arena, &mut work.writes, Some(account)).root(kid),
-            None => EMPTY_ROOT,
-        })
+        Ok(())
     }
 
     /// The account's storage root before this block.
@@ -299,7 +307,6 @@ impl StateTrie {
 /// What one `apply` reads from and collects.
 struct Work<'a> {
     reader: &'a dyn TrieReader,
-    writes: Writes,
     gone: Vec<TrieKey>,
 }
 
@@ -320,11 +327,18 @@ fn warm_root(pass: &mut Pass<'_>, kid: Kid) -> Result<Kid, TrieError> {
 }
 
 fn account_ops(changes: &StateChanges, roots: &B256Map<B256>) -> Vec<Op> {
-    let op = |(address, account): (&Address, &Option<_>)| {
-        let key = keccak256(address);
-        Op { key, value: account.map(|a| NewValue::Account(a, roots.get(&key).copied())) }
-    };
-    let mut ops: Vec<Op> = changes.accounts.iter().map(op).collect();
-    ops.sort_unstable_by_key(|op| op.key);
-    ops
+    let addresses: Vec<&[u8]> = changes.accounts.keys().map(|a| a.as_slice()).collect();
+    let keys = keccak_each(&addresses);
+    let value =
+        |(key, account): (&B256, &Option<Account>)| account.map(|a| NewValue::Account(a, roots.get(key).copied()));
+    sorted_ops(&keys, keys.iter().zip(changes.accounts.values()).map(value).collect())
+}
+
+/// Operations by rising key.
+fn sorted_ops(keys: &[B256], mut values: Vec<Option<NewValue>>) -> Vec<Op> {
+    // Sorted by a word of the key and an index: whole operations are too large to be moved about.
+    let head = |key: &B256| u64::from_be_bytes(key.0[..8].try_into().expect("eight bytes"));
+    let mut order: Vec<(u64, usize)> = keys.iter().enumerate().map(|(i, key)| (head(key), i)).collect();
+    order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| keys[a.1].cmp(&keys[b.1])));
+    order.into_iter().map(|(_, i)| Op { key: keys[i], value: values[i].take() }).collect()
 }

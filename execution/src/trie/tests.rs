@@ -10,8 +10,7 @@ use proptest::prelude::*;
 use super::{
     codec::Leaves,
     node::{Kid, Node, with_nibble},
-    rehash::Rehash,
-    update::{NewValue, Op, read_node},
+    update::{NewValue, read_node},
     *,
 };
 use crate::MemoryState;
@@ -21,21 +20,17 @@ type Model = BTreeMap<B256, Vec<u8>>;
 impl StateTrie {
     fn apply_raw(&mut self, ops: &[(B256, Option<Vec<u8>>)], reader: &dyn TrieReader) -> Result<TrieBatch, TrieError> {
         self.begin()?;
-        let mut work = Work { reader, writes: Writes::default(), gone: Vec::new() };
+        let mut work = Work { reader, gone: Vec::new() };
         self.warm_root(&mut work, Leaves::Raw)?;
-        let mut ops: Vec<Op> = ops
-            .iter()
-            .map(|(key, value)| Op { key: *key, value: value.as_ref().map(|v| NewValue::Raw(v.as_slice().into())) })
-            .collect();
-        ops.sort_unstable_by_key(|op| op.key);
+        let keys: Vec<B256> = ops.iter().map(|(key, _)| *key).collect();
+        let values = ops.iter().map(|(_, v)| v.as_ref().map(|v| NewValue::Raw(v.as_slice().into())));
+        let mut ops = sorted_ops(&keys, values.collect());
         if let Err(e) = self.apply_ops(None, Leaves::Raw, self.root, &mut ops, &mut work) {
             self.discard();
             return Err(e);
         }
-        if let Some(kid) = &mut self.root {
-            Rehash::new(&mut self.arena, &mut work.writes, None).root(kid);
-        }
-        Ok(TrieBatch { root: self.root(), updates: work.writes.into_updates(work.gone) })
+        let writes = self.rehash_root();
+        Ok(TrieBatch { root: self.root(), updates: Writes::into_updates([writes, Writes::default()], work.gone) })
     }
 
     /// Drops everything from memory.

@@ -12,7 +12,7 @@ use super::{
     arena::Arena,
     codec::{Leaves, decode},
     error::{Place, TrieError},
-    node::{Kid, Node, Value, common, kid_index, nibble, prefix, with_nibble},
+    node::{Kid, Node, NodeId, Value, common, kid_index, nibble, prefix, with_nibble},
 };
 use crate::ports::TrieReader;
 
@@ -44,6 +44,52 @@ impl NewValue {
 pub(super) struct Op {
     pub(super) key: B256,
     pub(super) value: Option<NewValue>,
+}
+
+/// A branch that was taken out to be changed.
+struct OpenBranch {
+    id: NodeId,
+    mask: u16,
+    kids: Vec<Kid>,
+    /// Its old form needs no putting aside: it is a node of this session, or its old form was put aside.
+    fresh: bool,
+    changed: bool,
+}
+
+impl OpenBranch {
+    fn get(&self, n: u8) -> Option<Kid> {
+        (self.mask & 1 << n != 0).then(|| self.kids[kid_index(self.mask, n)])
+    }
+
+    /// Another child in the place of one.
+    fn replace(&mut self, arena: &mut Arena, n: u8, new: Kid) {
+        let i = kid_index(self.mask, n);
+        if !self.fresh {
+            arena.remember_kid(self.id, i, self.kids[i]);
+        }
+        self.kids[i] = new;
+        self.changed = true;
+    }
+
+    /// A child more or less.
+    fn restructure(&mut self, arena: &mut Arena, n: u8, new: Option<Kid>) {
+        if !self.fresh {
+            arena.remember(self.id, &Node::Branch { mask: self.mask, kids: self.kids.clone(), stamp: 0 });
+            self.fresh = true;
+        }
+        let i = kid_index(self.mask, n);
+        self.mask ^= 1 << n;
+        match new {
+            Some(kid) => {
+                self.kids.reserve_exact(1);
+                self.kids.insert(i, kid);
+            }
+            None => {
+                self.kids.remove(i);
+            }
+        }
+        self.changed = true;
+    }
 }
 
 /// One pass over one trie.
@@ -219,37 +265,16 @@ impl Pass<'_> {
     }
 
     fn update_branch(&mut self, kid: Kid, depth: usize, ops: &mut [Op]) -> Result<Option<Kid>, TrieError> {
-        let at = ops[0].key;
         self.resolve_touched(kid, depth, ops)?;
-        let Node::Branch { mut mask, mut kids, stamp } = self.arena.take(kid.id) else {
-            unreachable!("it is a branch")
-        };
-        let mut changed = false;
-        for group in ops.chunk_by_mut(|a, b| nibble(&a.key, depth) == nibble(&b.key, depth)) {
-            let n = nibble(&group[0].key, depth);
-            let (bit, i) = (1 << n, kid_index(mask, n));
-            let old = (mask & bit != 0).then(|| kids[i]);
-            let new = self.update(old, depth + 1, group)?;
-            match (old, new) {
-                (Some(old), Some(new)) if new.is_unchanged(&old) => {}
-                (Some(_), Some(new)) => {
-                    kids[i] = new;
-                    changed = true;
-                }
-                (Some(_), None) => {
-                    kids.remove(i);
-                    mask &= !bit;
-                    changed = true;
-                }
-                (None, Some(new)) => {
-                    kids.reserve_exact(1);
-                    kids.insert(i, new);
-                    mask |= bit;
-                    changed = true;
-                }
-                (None, None) => {}
-            }
+        let Node::Branch { mask, kids, stamp } = self.arena.take_branch(kid.id) else { unreachable!("it is a branch") };
+        let mut branch = OpenBranch { id: kid.id, mask, kids, fresh: stamp == self.arena.session, changed: false };
+        if let Err(e) = self.update_kids(&mut branch, depth, ops) {
+            let OpenBranch { mask, kids, .. } = branch;
+            self.arena.put_back(kid.id, Node::Branch { mask, kids, stamp });
+            return Err(e);
         }
+        let OpenBranch { mask, kids, changed, .. } = branch;
+        let at = ops[0].key;
         match kids.as_slice() {
             [] => {
                 self.lost(&at, depth);
@@ -257,18 +282,35 @@ impl Pass<'_> {
                 Ok(None)
             }
             [only] => {
-                let only = *only;
                 self.lost(&at, depth);
                 self.arena.remove_taken(kid.id);
                 let key = with_nibble(&at, depth, mask.trailing_zeros() as u8);
-                let only = self.resolve_changed(only, &key, depth + 1)?;
+                let only = self.resolve_changed(*only, &key, depth + 1)?;
                 Ok(Some(self.raise(only, &key, depth + 1, depth)))
             }
-            _ => {
+            _ if changed => {
                 self.arena.put(kid.id, Node::Branch { mask, kids, stamp });
-                Ok(Some(if changed { Kid::dirty(kid.id) } else { kid }))
+                Ok(Some(Kid::dirty(kid.id)))
+            }
+            _ => {
+                self.arena.put_back(kid.id, Node::Branch { mask, kids, stamp });
+                Ok(Some(kid))
             }
         }
+    }
+
+    fn update_kids(&mut self, branch: &mut OpenBranch, depth: usize, ops: &mut [Op]) -> Result<(), TrieError> {
+        for group in ops.chunk_by_mut(|a, b| nibble(&a.key, depth) == nibble(&b.key, depth)) {
+            let n = nibble(&group[0].key, depth);
+            let old = branch.get(n);
+            let new = self.update(old, depth + 1, group)?;
+            match (old, new) {
+                (Some(old), Some(new)) if !new.is_unchanged(&old) => branch.replace(self.arena, n, new),
+                (Some(_), None) | (None, Some(_)) => branch.restructure(self.arena, n, new),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Makes a node that hangs at `from` hang at `to`, nearer to the root. `key` leads to it.

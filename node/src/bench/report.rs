@@ -52,7 +52,7 @@ impl Report {
         usage: Option<(Usage, Usage)>,
         peak: Option<u64>,
     ) -> Self {
-        let mut latencies = Histogram::<u64>::new(3).expect("3 digits are allowed");
+        let mut latencies = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).expect("an hour in microseconds, 3 digits");
         let mut last = start;
         let mut count = 0;
         for (hash, at) in sent {

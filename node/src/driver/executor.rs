@@ -9,6 +9,7 @@ use std::{
 
 use basalt_consensus::{BuildRequest, Input};
 use basalt_execution::{BlockEnv, Executed, StateTrie};
+use basalt_proto::Codec as _;
 use basalt_primitives::{B256, CommitCertificate, Receipt, SealedBlock, receipt::receipts_root};
 use basalt_storage::{BlockCommit, Head, Outcome, Skipped};
 use crossbeam_channel::{Receiver, Sender, select_biased};

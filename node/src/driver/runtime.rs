@@ -12,9 +12,8 @@ use std::{
 
 use basalt_bft::{message::SignedMessage, record::Record};
 use basalt_consensus::{BuildRequest, Engine, Evidence, Input, Target, Verdict};
-use basalt_primitives::{B256, CommitCertificate, Height, PublicKey, SealedBlock};
+use basalt_primitives::{B256, Bytes, CommitCertificate, Height, PublicKey, SealedBlock};
 use basalt_storage::SignRecord;
-use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 
 use super::{
@@ -98,7 +97,7 @@ pub struct RecordFile {
 impl RecordFile {
     fn append(&mut self, record: &Record, executed: Height) -> Result<(), Fatal> {
         let fatal = |e: basalt_storage::StorageError| Fatal(format!("cannot write the sign record: {e}"));
-        let bytes = record.encode();
+        let bytes = basalt_proto::consensus::encode_record(record);
         self.entries.push(record.clone());
         let Some(file) = &mut self.file else {
             // Only a recovered key begins a record here; everyone else's was made by `network create`.
@@ -114,7 +113,7 @@ impl RecordFile {
                 index += 1;
                 r.height() > executed || index > newest
             });
-            let keep: Vec<Bytes> = self.entries.iter().map(|r| Bytes::from(r.encode())).collect();
+            let keep: Vec<Bytes> = self.entries.iter().map(|r| Bytes::from(basalt_proto::consensus::encode_record(r))).collect();
             file.rewrite(&keep).map_err(fatal)?;
         }
         Ok(())
@@ -152,7 +151,7 @@ impl Ports for RealPorts {
     }
 
     fn send(&mut self, to: Target, message: &SignedMessage) {
-        let bytes = Bytes::from(message.encode());
+        let bytes = Bytes::from(basalt_proto::consensus::encode_message(message));
         let set = self.chain.sets.at(message.message.height());
         let receivers = set.as_slice().iter().enumerate().filter(|(i, v)| match to {
             Target::All => Some(v.public_key) != self.own,
@@ -276,7 +275,7 @@ fn run(
 ) -> Result<(), Fatal> {
     driver.handle(clock::mono_ms(), clock::wall_ms(), Input::Restored(restored))?;
     while !mailbox.stop.load(Ordering::Relaxed) {
-        events.stepped(driver.engine().status(clock::mono_ms()));
+        events.stepped(driver.engine().status());
         let now = clock::mono_ms();
         let wait = driver.deadline().map_or(IDLE, |d| Duration::from_millis(d.saturating_sub(now)).min(IDLE));
         let input = select_biased! {

@@ -5,8 +5,7 @@ use std::{sync::Arc, thread};
 
 use basalt_bft::message::{Message, SignedMessage};
 use basalt_consensus::Verified;
-use basalt_primitives::{B256, ChainSpec, Height, PublicKey, SealedBlock, tx::Transaction};
-use bytes::Bytes;
+use basalt_primitives::{B256, Bytes, ChainSpec, Height, PublicKey, SealedBlock, tx::Transaction};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::{
@@ -89,7 +88,7 @@ impl Verifier {
     /// Checks one message; `None` for one that is in order but of no use now.
     fn check(&self, incoming: &Incoming, executed: Height) -> Option<Checked> {
         let bad = |reason: String| Some(Checked::Bad { sender: incoming.sender, reason });
-        let signed = match SignedMessage::decode(incoming.bytes.clone()) {
+        let signed = match basalt_proto::consensus::decode_message(incoming.bytes.0.clone(), self.spec.hash_fn) {
             Ok(signed) => signed,
             Err(e) => return bad(e.to_string()),
         };
@@ -127,6 +126,6 @@ impl Verifier {
     }
 
     fn pool_transaction(&self, hash: &B256) -> Option<Arc<Transaction>> {
-        self.pool.lock().get(hash)
+        self.pool.lock().get(hash).cloned()
     }
 }

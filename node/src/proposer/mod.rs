@@ -87,6 +87,7 @@ fn candidates(pool: &SharedPool, base_fee: u64, request: &BuildRequest, spec: &C
             bytes <= spec.max_block_bytes && gas <= spec.gas_limit
         })
         .take(MAX_TRANSACTIONS)
+        .cloned()
         .collect()
 }
 

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use basalt_primitives::{Height, Millis, PublicKey};
+use basalt_primitives::{Height, Millis, PublicKey, Round, ValidatorSet};
 use tokio::sync::watch;
 
-use super::glue::NodeEvents;
+use super::{
+    explain::{explain, step_name},
+    glue::NodeEvents,
+};
 use crate::{
     chain::Chain,
     clock,
@@ -54,6 +57,12 @@ impl Backend {
         }
     }
 
+    fn validator_name(&self, set: &ValidatorSet, index: u16) -> String {
+        let validator = set.get(index);
+        let named = self.chain.spec.validators.iter().find(|g| Some(&g.validator) == validator);
+        named.map_or_else(|| format!("validator {index}"), |g| g.name.clone())
+    }
+
     fn is_online(&self, key: &PublicKey) -> bool {
         self.own.as_ref() == Some(key) || self.network.peer_of_validator(key).is_some()
     }
@@ -100,17 +109,17 @@ impl ConsensusInfo for Backend {
         ConsensusStatus {
             engine: "pbft".into(),
             is_validator: self.own.is_some_and(|k| set.index_of(&k).is_some()),
-            height: engine.height,
-            round: engine.round,
-            step: engine.step.to_string(),
-            proposer: engine.proposer.and_then(|i| set.get(i)).map(basalt_primitives::Validator::address),
+            height: engine.as_ref().map_or(executed.next(), |e| e.height),
+            round: engine.as_ref().map_or(Round::ZERO, |e| e.round),
+            step: engine.as_ref().map_or("not_started", |e| step_name(e.step)).to_owned(),
+            proposer: engine.as_ref().and_then(|e| set.get(e.proposer?)).map(basalt_primitives::Validator::address),
             finalized: executed,
             executed,
             last_commit_age_ms: self.events.last_commit_age_ms(),
             quorum: set.quorum(),
             total_power: set.total_power(),
             online_power: online,
-            explanation: engine.explain(),
+            explanation: engine.map_or_else(String::new, |e| explain(&e, |i| self.validator_name(&set, i))),
         }
     }
 

@@ -86,7 +86,7 @@ pub(super) struct NodeEvents {
     hub: EventHub,
     metrics: Arc<Metrics>,
     executed: watch::Sender<Height>,
-    engine: Mutex<Status>,
+    engine: Mutex<Option<Status>>,
     /// Monotonic time of the last commit plus one; 0: none yet.
     last_commit: AtomicU64,
     evidence: Mutex<Vec<Evidence<SignedMessage>>>,
@@ -113,7 +113,7 @@ impl NodeEvents {
     }
 
     /// Where the engine stood after its last step.
-    pub fn engine_status(&self) -> Status {
+    pub fn engine_status(&self) -> Option<Status> {
         self.engine.lock().clone()
     }
 
@@ -181,8 +181,9 @@ impl Events for NodeEvents {
 
     fn stepped(&self, status: Status) {
         self.metrics.round(status.round.0);
-        let before = std::mem::replace(&mut *self.engine.lock(), status.clone());
-        if before.height == status.height && status.round > before.round {
+        let (height, round) = (status.height, status.round);
+        let before = self.engine.lock().replace(status);
+        if before.is_some_and(|b| b.height == height && b.round < round) {
             self.metrics.round_changed();
         }
     }

@@ -4,6 +4,7 @@
 //! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
 
 mod backend;
+mod explain;
 mod glue;
 
 use std::{
@@ -18,7 +19,7 @@ use basalt_bft::{Bft, record::Record};
 use basalt_consensus::Restored;
 use basalt_execution::{Executor, StateTrie, genesis_state};
 use basalt_primitives::{ChainSpec, SecretKey};
-use basalt_proto::Codec as _;
+use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, SignRecord};
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -58,7 +59,7 @@ pub fn read_genesis(path: &Path) -> anyhow::Result<ChainSpec> {
 /// Writes the first entry of a validator's sign record: only for a key that has never signed.
 pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()> {
     let first = Record::Initial { genesis: spec.genesis_block().hash() };
-    SignRecord::create(data_dir, &first.encode())?;
+    SignRecord::create(data_dir, &encode_record(&first))?;
     Ok(())
 }
 
@@ -103,10 +104,9 @@ fn open_chain(config: &NodeConfig, spec: ChainSpec) -> anyhow::Result<(Chain, St
         ..OpenOptions::default()
     };
     fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot make {}", config.data_dir.display()))?;
-    let ledger = Ledger::open(&config.data_dir.join(LEDGER), &spec, &options, || {
-        let g = genesis_state(&spec);
-        GenesisState { changes: g.changes, trie: g.updates, root: g.root }
-    })?;
+    let (changes, trie) = genesis_state(&spec)?;
+    let genesis = GenesisState { changes, trie: trie.updates, root: trie.root };
+    let ledger = Ledger::open(&config.data_dir.join(LEDGER), &spec, &options, || genesis)?;
     let head = ledger.head();
     let trie = StateTrie::open(head.outcome.state_root, config.storage.trie_mib << 20);
     let chain = Chain {
@@ -134,7 +134,7 @@ fn open_record(config: &NodeConfig, chain: &Chain, votes: bool) -> anyhow::Resul
     };
     record.entries = entries
         .into_iter()
-        .map(Record::decode)
+        .map(|e| decode_record(e.0, chain.spec.hash_fn))
         .collect::<Result<_, _>>()
         .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
     if let Some(Record::Initial { genesis }) = record.entries.first()

@@ -118,7 +118,9 @@ fn receipt_hash_binds_every_field() {
         |r| r.logs.clear(),
         |r| r.logs[0].address.0[0] ^= 1,
         |r| r.logs[0].topics[1].0[0] ^= 1,
-        |r| drop(r.logs[0].topics.pop()),
+        |r| {
+            r.logs[0].topics.pop();
+        },
         |r| r.logs[0].data = Bytes::new(),
         |r| r.logs.push(r.logs[0].clone()),
         |r| r.revert_data = Bytes::from_static(b"no"),
@@ -133,7 +135,9 @@ fn certificate_hash_binds_every_field() {
         |c| c.height = c.height.next(),
         |c| c.round = c.round.next(),
         |c| c.block_hash.0[0] ^= 1,
-        |c| drop(c.signatures.pop()),
+        |c| {
+            c.signatures.pop();
+        },
         |c| c.signatures[2].validator = 2,
         |c| c.signatures[0].signature.0[63] ^= 1,
         |c| c.signatures.swap(0, 1),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use alloy_eips::eip1559::BaseFeeParams;
 use alloy_primitives::{Address, B256, U256};
 use basalt_primitives::{
     ChainSpec, HashFn, Height, Validator,
@@ -94,7 +95,8 @@ fn missing_keys_and_other_nonsense_are_refused() {
 
 #[test]
 fn every_range_has_an_error_that_names_its_field() {
-    let cases: &[(&str, fn(&mut ChainSpec))] = &[
+    type Change = fn(&mut ChainSpec);
+    let cases: &[(&str, Change)] = &[
         ("`name`", |s| s.name.clear()),
         ("`name`", |s| s.name = "ä".repeat(65)),
         ("`chainId`", |s| s.chain_id = 0),
@@ -105,8 +107,12 @@ fn every_range_has_an_error_that_names_its_field() {
         ("`maxBlockBytes`", |s| s.max_block_bytes = 16 * 1024 * 1024 + 1),
         ("`fees`", |s| s.fees = Fees::Eip1559 { initial_base_fee: 1, min_base_fee: 2 }),
         ("`forks`", |s| s.forks.clear()),
-        ("`forks`", |s| drop(s.forks.remove(&Height(0)))),
-        ("`forks`", |s| drop(s.forks.insert(Height(200), EvmFork::Shanghai))),
+        ("`forks`", |s| {
+            s.forks.remove(&Height(0));
+        }),
+        ("`forks`", |s| {
+            s.forks.insert(Height(200), EvmFork::Shanghai);
+        }),
         ("`alloc`", |s| {
             s.alloc.get_mut(&Address::repeat_byte(2)).unwrap().storage.insert(B256::ZERO, B256::ZERO);
         }),
@@ -148,9 +154,15 @@ fn the_hash_binds_every_field() {
         |s| s.fees = Fees::Zero,
         |s| s.fees = Fees::Eip1559 { initial_base_fee: 1_000_000_001, min_base_fee: 1 },
         |s| s.fees = Fees::Eip1559 { initial_base_fee: 1_000_000_000, min_base_fee: 2 },
-        |s| drop(s.forks.remove(&Height(100))),
-        |s| drop(s.forks.insert(Height(0), EvmFork::Shanghai)),
-        |s| drop(s.forks.insert(Height(101), EvmFork::Osaka)),
+        |s| {
+            s.forks.remove(&Height(100));
+        },
+        |s| {
+            s.forks.insert(Height(0), EvmFork::Shanghai);
+        },
+        |s| {
+            s.forks.insert(Height(101), EvmFork::Osaka);
+        },
         |s| drop(s.validators.pop()),
         |s| s.validators.swap(0, 1),
         |s| s.validators[0].name.push('x'),
@@ -181,7 +193,7 @@ fn forks_hold_from_their_height_on() {
     assert_eq!(s.fork_at(Height(u64::MAX)), EvmFork::Osaka);
 }
 
-/// The figures of the EIP-1559 reference: at most an eighth up or down, at least one wei up.
+/// At most an eighth up or down, at least one wei up, and otherwise what Ethereum's own formula says.
 #[test]
 fn base_fee_follows_eip_1559_above_its_floor() {
     let s = ChainSpec { fees: Fees::Eip1559 { initial_base_fee: 1000, min_base_fee: 7 }, ..spec() };
@@ -190,7 +202,12 @@ fn base_fee_follows_eip_1559_above_its_floor() {
     assert_eq!(next(1_000_000_000, 10_000_000, 20_000_000), 1_000_000_000);
     assert_eq!(next(1_000_000_000, 20_000_000, 20_000_000), 1_125_000_000);
     assert_eq!(next(1_000_000_000, 0, 20_000_000), 875_000_000);
-    assert_eq!(next(1_072_671_875, 9_000_000, 20_000_000), 1_059_263_476);
+    for (fee, used, limit) in
+        [(1_072_671_875, 9_000_000, 20_000_000), (1 << 40, 1, 30_000_001), (99, 29_999_999, 30_000_000)]
+    {
+        let reference = alloy_eips::eip1559::calc_next_block_base_fee(used, limit, fee, BaseFeeParams::ethereum());
+        assert_eq!(next(fee, used, limit), reference);
+    }
     assert_eq!(next(7, 10_000_001, 20_000_000), 8, "at least one wei up");
     assert_eq!(next(7, 0, 20_000_000), 7, "the floor");
     assert_eq!(next(u64::MAX, u64::MAX, 1), u64::MAX, "no overflow");

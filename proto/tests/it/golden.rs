@@ -14,7 +14,7 @@ use crate::samples::{self, CHAIN_ID, F, GENESIS};
 const ALL: [HashFn; 3] = [HashFn::Sha256, HashFn::Keccak256, HashFn::Blake3];
 
 /// Compares named values with the file of that name.
-fn golden(name: &str, values: &[(String, String)]) {
+pub fn golden(name: &str, values: &[(String, String)]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.txt"));
     let mut now = String::new();
     for (key, value) in values {
@@ -28,7 +28,7 @@ fn golden(name: &str, values: &[(String, String)]) {
     assert_eq!(now, committed, "{name}: the format changed; if that is meant, run with BASALT_BLESS=1");
 }
 
-fn entry(key: impl Into<String>, bytes: impl AsRef<[u8]>) -> (String, String) {
+pub fn entry(key: impl Into<String>, bytes: impl AsRef<[u8]>) -> (String, String) {
     (key.into(), hex::encode(bytes))
 }
 
@@ -81,7 +81,7 @@ fn ethereum_transactions() {
 
 #[test]
 fn merkle_tree() {
-    let leaves: Vec<B256> = (0..7).map(|i| B256::repeat_byte(i)).collect();
+    let leaves: Vec<B256> = (0..7).map(B256::repeat_byte).collect();
     let mut values = vec![];
     for f in ALL {
         for n in 0..=leaves.len() {

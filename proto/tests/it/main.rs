@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod bit_flips;
+mod consensus;
 mod golden;
 mod limits;
 mod round_trip;

@@ -129,10 +129,13 @@ fn read_spec(args: &CreateArgs) -> anyhow::Result<NetworkSpec> {
 
 fn refuse_non_empty(out: &Path) -> anyhow::Result<()> {
     match fs::read_dir(out) {
-        Ok(mut entries) if entries.next().is_some() => {
-            bail!("{} is not empty; choose another --out, or remove it if its network is no longer needed", out.display())
-        }
-        Ok(_) => Ok(()),
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => bail!(
+                "{} is not empty; choose another --out, or remove it if its network is no longer needed",
+                out.display()
+            ),
+        },
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", out.display())),
     }

@@ -1,0 +1,107 @@
+//! A simulated node: what survives a crash, and what does not.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
+
+use basalt_primitives::{B256, CommitCertificate, Height, Millis, SealedBlock};
+
+use super::{
+    Lab,
+    mempool::{self, Mempool},
+};
+use crate::{EffectOf, Engine};
+
+/// A finalized block in a ledger.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub block: SealedBlock,
+    pub certificate: Option<Arc<CommitCertificate>>,
+    /// State root after it.
+    pub state: B256,
+}
+
+/// What survives a crash.
+#[derive(Debug)]
+pub(super) struct Disk<R> {
+    /// Genesis first.
+    pub ledger: Vec<Entry>,
+    /// Transactions in it.
+    pub done: BTreeSet<u64>,
+    pub records: Option<Vec<R>>,
+}
+
+impl<R> Disk<R> {
+    pub fn head(&self) -> &Entry {
+        self.ledger.last().expect("genesis is always there")
+    }
+
+    pub fn append(&mut self, block: SealedBlock, certificate: Arc<CommitCertificate>) {
+        let state = mempool::execute(self.head().state, &block);
+        self.done.extend(mempool::transactions(&block));
+        self.ledger.push(Entry { block, certificate: Some(certificate), state });
+    }
+
+    pub fn lose_ledger(&mut self) {
+        self.ledger.truncate(1);
+        self.done.clear();
+    }
+}
+
+/// What does not.
+pub(super) struct Process<E: Engine> {
+    pub engine: E,
+    /// Which start of the node this is: events for an earlier one are void.
+    pub epoch: u64,
+    /// True time at which its monotonic clock read `mono_base`.
+    pub booted: Millis,
+    pub mono_base: Millis,
+    /// Effects not yet carried out, in order.
+    pub queue: VecDeque<EffectOf<E>>,
+    /// Whether the first of them is a record being synced.
+    pub syncing: bool,
+    /// Decided blocks to be executed; the first is being executed.
+    pub executing: VecDeque<(SealedBlock, Arc<CommitCertificate>)>,
+    /// Newest decided block.
+    pub tip: SealedBlock,
+    /// Effects left until it crashes.
+    pub fuse: Option<u32>,
+    /// The next Tick, in true time.
+    pub tick_at: Option<Millis>,
+    /// What the engine was last told of the mempool.
+    pub told_pending: bool,
+}
+
+impl<E: Engine> Process<E> {
+    pub const fn mono(&self, now: Millis) -> Millis {
+        now - self.booted + self.mono_base
+    }
+}
+
+/// One node.
+pub(super) struct Node<L: Lab> {
+    /// Index of the key it runs.
+    pub validator: u16,
+    pub disk: Disk<<L::Engine as Engine>::Record>,
+    pub process: Option<Process<L::Engine>>,
+    pub starts: u64,
+    pub pool: Mempool,
+    /// Transactions its own clients insist on.
+    pub clients: BTreeSet<u64>,
+    pub adversary: Option<L::Adversary>,
+    /// Whether the oracles hold it to the rules.
+    pub honest: bool,
+    /// Never started.
+    pub silent: bool,
+}
+
+impl<L: Lab> Node<L> {
+    /// A block it could serve.
+    pub fn block(&self, hash: &B256, height: Height) -> Option<SealedBlock> {
+        let stored = usize::try_from(height.0).ok().and_then(|h| self.disk.ledger.get(h)).map(|e| e.block.clone());
+        let process = self.process.as_ref()?;
+        let decided = || process.executing.iter().map(|(block, _)| block).find(|b| b.hash() == *hash).cloned();
+        stored.filter(|b| b.hash() == *hash).or_else(decided).or_else(|| process.engine.block(hash))
+    }
+}

@@ -1,0 +1,113 @@
+//! What must hold in every run. Each invariant is a function, written once.
+
+use std::collections::BTreeMap;
+
+use basalt_primitives::{B256, CommitCertificate, Height, Round, SealedBlock};
+
+use super::{Lab, Statement};
+use crate::Engine;
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{oracle}: {what}")]
+pub struct Violation {
+    /// The oracle's name.
+    pub oracle: &'static str,
+    /// What it saw.
+    pub what: String,
+}
+
+impl Violation {
+    pub(super) fn new(oracle: &'static str, what: impl Into<String>) -> Self {
+        Self { oracle, what: what.into() }
+    }
+}
+
+/// What has been seen so far by someone who sees everything.
+#[derive(Debug, Default)]
+pub struct Oracles {
+    decided: BTreeMap<Height, B256>,
+    said: BTreeMap<(u16, &'static str, Height, Round), B256>,
+    promised: BTreeMap<(u16, Height), Round>,
+}
+
+impl Oracles {
+    /// Agreement: no two honest nodes decide different blocks at one height.
+    pub fn agreement(&mut self, block: &SealedBlock) -> Result<(), Violation> {
+        let first = *self.decided.entry(block.height()).or_insert_with(|| block.hash());
+        if first == block.hash() {
+            return Ok(());
+        }
+        Err(Violation::new(
+            "agreement",
+            format!("{first} and {} both decided at height {}", block.hash(), block.height()),
+        ))
+    }
+
+    /// No equivocation: an honest validator says one thing per kind and round, whatever crashes in between, and votes for
+    /// nothing new below a round it has promised to have left.
+    pub fn no_equivocation(&mut self, validator: u16, statement: Statement) -> Result<(), Violation> {
+        let Statement { kind, height, round, block } = statement;
+        let promised = self.promised.get(&(validator, height)).copied().unwrap_or_default();
+        match self.said.insert((validator, kind, height, round), block) {
+            Some(first) if first != block => Err(Violation::new(
+                "no equivocation",
+                format!("validator {validator} said {kind} {height}/{round} for {first} and for {block}"),
+            )),
+            None if round < promised => Err(Violation::new(
+                "no equivocation",
+                format!("validator {validator} said {kind} {height}/{round} after promising round {promised}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes a promise to leave all rounds below one.
+    pub fn promise(&mut self, validator: u16, height: Height, round: Round) {
+        let promised = self.promised.entry((validator, height)).or_default();
+        *promised = round.max(*promised);
+    }
+
+    /// The highest height anyone has decided.
+    #[must_use]
+    pub fn height(&self) -> Height {
+        self.decided.last_key_value().map(|(height, _)| *height).unwrap_or_default()
+    }
+}
+
+/// Validity: a decided block extends its parent.
+pub fn validity(parent: &SealedBlock, block: &SealedBlock) -> Result<(), Violation> {
+    let (p, b) = (parent.header(), block.header());
+    let linked = b.height == p.height.next() && b.parent_hash == parent.hash() && b.timestamp_ms > p.timestamp_ms;
+    let certified = block.block().last_certificate.as_ref().map(|c| (c.height, c.block_hash));
+    let expected = (p.height > Height::GENESIS).then(|| (p.height, parent.hash()));
+    if linked && certified == expected {
+        return Ok(());
+    }
+    Err(Violation::new("validity", format!("block {} of height {} does not extend its parent", block.hash(), b.height)))
+}
+
+/// Certificate soundness: a decision comes with commit votes of a quorum of distinct validators for that very block.
+pub fn certificate_soundness<L: Lab>(
+    lab: &L,
+    block: &SealedBlock,
+    certificate: &CommitCertificate,
+) -> Result<(), Violation> {
+    let about = certificate.height == block.height() && certificate.block_hash == block.hash();
+    if about && lab.verify_certificate(certificate) {
+        return Ok(());
+    }
+    Err(Violation::new("certificate soundness", format!("height {} was decided by a bad certificate", block.height())))
+}
+
+/// Evidence is never found against an honest validator.
+pub fn honest_stay_clean<L: Lab>(
+    evidence: &crate::Evidence<<L::Engine as Engine>::Signed>,
+    honest: bool,
+) -> Result<(), Violation> {
+    if !honest {
+        return Ok(());
+    }
+    let (validator, height, round) = (evidence.validator, evidence.height, evidence.round);
+    Err(Violation::new("no false evidence", format!("honest validator {validator} accused at {height}/{round}")))
+}

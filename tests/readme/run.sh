@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Follows the README from a clean clone, as a newcomer would with two terminals.
+#
+# Every fenced block marked `sh` is run, in order. The block `make up` goes to the first terminal and stays there; the others
+# go to the second. The line <!-- Ctrl-C in the first terminal --> does what it says.
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
+
+need_command git make jq curl
+clients=$ROOT/tests/clients
+[ -x "$clients/node_modules/.bin/cast" ] || skip "needs cast; run tests/clients/run.sh first"
+isolate "${BASH_SOURCE[0]}" "$@"
+
+# One place, so that the second run of this suite finds its build again.
+clone=$CACHE/readme-clone
+rm -rf -- "$clone"
+git clone --quiet --no-hardlinks "$ROOT" "$clone"
+cd "$clone"
+
+first=
+cleanup() {
+	local code=$?
+	if [ -n "$first" ]; then kill -TERM -- "-$first" 2>/dev/null || true; fi
+	"$BASALT" network down basalt-net >/dev/null 2>&1 || true
+	if [ "$code" != 0 ]; then tail -n 40 first.log 2>/dev/null || true; fi
+}
+trap cleanup EXIT
+
+export PATH=$clients/node_modules/.bin:$PATH
+# In the network namespace nothing can be fetched; what the README installs is installed by now.
+export CARGO_NET_OFFLINE=true
+# `make test` is one of the commands; it must not begin this suite again.
+export SUITES="fmt shell"
+
+# The README's blocks, each in a file of its own.
+mkdir blocks
+awk '/^```sh$/ { inside = 1; n += 1; next } /^```/ { inside = 0 }
+	/^<!-- Ctrl-C in the first terminal -->$/ { n += 1; print "CTRL-C" > sprintf("blocks/%02d", n) }
+	inside { print > sprintf("blocks/%02d", n) }' README.md
+[ "$(ls blocks | wc -l)" -ge 4 ] || fail "the README's commands were not found"
+
+network_answers() { height http://127.0.0.1:8545 && height http://127.0.0.1:8548; }
+stopped() { ! kill -0 "$first" 2>/dev/null; }
+
+for block in blocks/*; do
+	say "--- $(basename "$block"): $(head -n 1 "$block")"
+	if [ "$(cat "$block")" = "make up" ]; then
+		# A terminal's foreground job is a process group of its own, and Ctrl-C goes to all of it.
+		set -m
+		make up >first.log 2>&1 </dev/null &
+		first=$!
+		set +m
+		wait_for 1100 "the network of make up" network_answers
+		grep -q 'http://127.0.0.1:8545' first.log || fail "make up did not print its endpoints"
+		grep -qi '0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266' first.log || fail "make up did not print funded accounts"
+	elif [ "$(cat "$block")" = CTRL-C ]; then
+		kill -INT -- "-$first"
+		wait_for 30 "make up ends on Ctrl-C" stopped
+		wait "$first" && code=0 || code=$?
+		# 130 is how make itself reports that it was interrupted.
+		[ "$code" = 0 ] || [ "$code" = 130 ] || fail "make up ended with exit code $code on Ctrl-C"
+		first=
+		[ "$(status_of basalt-net '[.nodes[].on] | any')" = false ] || fail "a node still runs after Ctrl-C"
+	else
+		bash -euo pipefail "$block" </dev/null || fail "the README's commands in $(basename "$block")"
+	fi
+done
+say "ok: $(ls blocks | wc -l) blocks"
