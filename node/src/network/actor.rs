@@ -223,7 +223,7 @@ impl Actor {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Open { peer, protocol, reply } => self.open(peer, protocol, reply),
-            Command::Hello { connection, result } => self.on_hello(connection, result),
+            Command::Hello { peer, connection, result } => self.on_hello(peer, connection, result),
             Command::Offence { peer, offence, detail } => self.on_offence(peer, offence, &detail),
             Command::Resolved { index, result } => self.on_resolved(index, result),
             Command::Disconnect { peer } => self.close_all(&peer),
@@ -275,7 +275,7 @@ impl Actor {
             let context = Arc::clone(&self.context);
             self.tasks.spawn(async move {
                 let result = session::hello_out(&context, peer, stream).await;
-                let _ = context.shared.commands.send(Command::Hello { connection: id, result }).await;
+                let _ = context.shared.commands.send(Command::Hello { peer, connection: id, result }).await;
             });
         }
     }
@@ -290,7 +290,7 @@ impl Actor {
                 let context = Arc::clone(&self.context);
                 self.tasks.spawn(async move {
                     let result = session::hello(&context, peer, stream).await;
-                    let _ = context.shared.commands.send(Command::Hello { connection: id, result }).await;
+                    let _ = context.shared.commands.send(Command::Hello { peer, connection: id, result }).await;
                 });
             }
             Stage::Greeting { held, .. } if !is_hello && held.len() < MAX_HELD => held.push((protocol, stream)),
@@ -301,21 +301,12 @@ impl Actor {
         }
     }
 
-    fn on_hello(&mut self, id: ConnectionId, result: Result<Hello, HelloFailure>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let (peer, address) = (connection.peer, connection.address.clone());
-        let Stage::Greeting { held, .. } = &mut connection.stage else { return };
-        let held = std::mem::take(held);
+    /// The connection may have closed meanwhile; what a bad Hello leads to holds for the peer all the same.
+    fn on_hello(&mut self, peer: PeerId, id: ConnectionId, result: Result<Hello, HelloFailure>) {
         match result {
-            Ok(hello) => {
-                if self.admit(id, &hello) {
-                    for (protocol, stream) in held {
-                        self.start(peer, id, &protocol, stream);
-                    }
-                }
-            }
+            Ok(hello) => self.on_greeted(peer, id, &hello),
             Err(HelloFailure::Broken(cause)) => {
-                debug!(%peer, %address, cause, "Hello failed");
+                debug!(%peer, cause, "Hello failed");
                 self.close(id);
             }
             Err(HelloFailure::Garbage(detail)) => {
@@ -323,12 +314,24 @@ impl Actor {
                 self.close(id);
             }
             Err(HelloFailure::Refused(reason)) => {
-                warn!(%peer, %address, "refused peer: {reason}");
+                warn!(%peer, "refused peer: {reason}");
                 self.context.shared.stats.refused_hellos.inc();
                 let (pause, now) = (self.context.shared.config.other_chain_pause, Instant::now());
                 self.swarm.behaviour_mut().guard.ban_peer(peer, pause, now);
                 self.dialer.avoid(&peer, pause, now);
                 self.close(id);
+            }
+        }
+    }
+
+    fn on_greeted(&mut self, peer: PeerId, id: ConnectionId, hello: &Hello) {
+        let Some(Connection { stage: Stage::Greeting { held, .. }, .. }) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let held = std::mem::take(held);
+        if self.admit(id, hello) {
+            for (protocol, stream) in held {
+                self.start(peer, id, &protocol, stream);
             }
         }
     }

@@ -98,7 +98,7 @@ pub(super) enum Command {
     Verdict { batch: BatchId, verdict: BatchVerdict },
     Offence { peer: PeerId, offence: Offence, detail: String },
     Disconnect { peer: PeerId },
-    Hello { connection: ConnectionId, result: Result<Hello, HelloFailure> },
+    Hello { peer: PeerId, connection: ConnectionId, result: Result<Hello, HelloFailure> },
     Resolved { index: usize, result: std::io::Result<Vec<std::net::SocketAddr>> },
 }
 
