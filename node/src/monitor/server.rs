@@ -26,7 +26,7 @@ const CACHE_FOR: Duration = Duration::from_millis(250);
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsServeError {
     /// The port cannot be taken.
-    #[error("cannot listen on metrics address {0}: {1}; choose another port (metrics.port, --metrics-port)")]
+    #[error("cannot listen on metrics address {0}: {1}; choose another address (config `metrics.listen`)")]
     Bind(SocketAddr, #[source] std::io::Error),
     /// It stopped.
     #[error("the metrics server stopped: {0}")]

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     App, RpcError, bounds,
     error::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE, RESPONSE_TOO_LARGE, TIMEOUT},
-    registry::{Answer, Call, Method, Run},
+    registry::{Answer, Call, Handler, Method, Run},
     session::Session,
 };
 
@@ -141,11 +141,7 @@ async fn run_method(app: &Arc<App>, session: Option<&Arc<Session>>, method: &Met
 }
 
 /// The permit goes with the work, so that work which outlives its request still counts.
-async fn run_blocking(
-    f: Arc<dyn Fn(&Call, Vec<Value>) -> Answer + Send + Sync>,
-    call: Call,
-    values: Vec<Value>,
-) -> Answer {
+async fn run_blocking(f: Handler, call: Call, values: Vec<Value>) -> Answer {
     let permit = call.app.blocking.clone().acquire_owned().await.map_err(RpcError::internal)?;
     let work = tokio::task::spawn_blocking(move || {
         let _permit = permit;

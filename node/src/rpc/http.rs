@@ -38,7 +38,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Someone else has the port.
-    #[error("RPC address {0} is in use; stop the other process or choose another port (rpc.port, --rpc-port)")]
+    #[error("RPC address {0} is in use; stop the other process or choose another address (config `rpc.listen`)")]
     InUse(SocketAddr),
     /// It cannot be listened on for another reason.
     #[error("cannot listen on RPC address {0}: {1}")]
@@ -158,14 +158,13 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     if let Some(host) = &host
         && !host_allowed(host, &app.config.allowed_hosts)
     {
-        let text = format!("host {host:?} is not served; add it to rpc.allowed_hosts in the node's configuration\n");
+        let text = format!("host {host:?} is not served; add it to `rpc.hosts` in the node's configuration\n");
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     if let Some(origin) = origin_of(request.headers())
         && !origin_allowed(origin, host.as_deref(), &app.config.cors_origins)
     {
-        let text =
-            format!("origin {origin:?} is not allowed; add it to rpc.cors_origins in the node's configuration\n");
+        let text = format!("origin {origin:?} is not allowed; add it to `rpc.cors` in the node's configuration\n");
         return (StatusCode::FORBIDDEN, text).into_response();
     }
     next.run(request).await

@@ -21,15 +21,20 @@ pub struct Call {
 /// A handler's answer, serialised once.
 pub type Answer = Result<Vec<u8>, RpcError>;
 
+/// Answers on the thread that calls it.
+pub(super) type Handler = Arc<dyn Fn(&Call, Vec<Value>) -> Answer + Send + Sync>;
+/// Answers later.
+type AsyncHandler = Arc<dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Answer> + Send + Sync>;
+
 /// How a method runs.
 #[derive(Clone)]
 pub(super) enum Run {
     /// Where it was received: it reads memory, or a few keys.
-    Quick(Arc<dyn Fn(&Call, Vec<Value>) -> Answer + Send + Sync>),
+    Quick(Handler),
     /// On a thread for blocking work: it scans or executes.
-    Blocking(Arc<dyn Fn(&Call, Vec<Value>) -> Answer + Send + Sync>),
+    Blocking(Handler),
     /// It waits for others.
-    Async(Arc<dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Answer> + Send + Sync>),
+    Async(AsyncHandler),
 }
 
 /// One method.
@@ -154,7 +159,7 @@ impl Registry {
         Err(RpcError::new(
             super::error::METHOD_NOT_FOUND,
             format!(
-                "the method {name} is not available: the namespace `{namespace}` is not served here; add it to rpc.namespaces in the node's configuration"
+                "the method {name} is not available: the namespace `{namespace}` is not served here; rpc_modules lists those that are"
             ),
         ))
     }

@@ -146,7 +146,7 @@ async fn a_namespace_that_is_not_served_says_so() {
     let app = Fake::new().app(RpcConfig { namespaces: vec!["eth".into()], ..RpcConfig::default() });
     assert_eq!(call(&app, "eth_chainId", json!([])).await, "0x7a69");
     let (code, text) = fail(&app, "admin_peers", json!([])).await;
-    assert!(code == -32601 && text.contains("rpc.namespaces"), "{text}");
+    assert!(code == -32601 && text.contains("`admin` is not served"), "{text}");
 }
 
 /// JSON of any shape, with the names and values that methods look for sprinkled in.

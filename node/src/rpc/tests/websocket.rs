@@ -166,12 +166,12 @@ async fn http_answers_and_guards() {
     assert_eq!(http(client.post(&url).body(r#"{"jsonrpc":"2.0","method":"eth_chainId"}"#)).await.0, 204);
     assert_eq!(http(post().header("host", "node.example:1")).await.0, 200);
     let (status, text) = http(post().header("host", "evil.example")).await;
-    assert!(status == 403 && text.contains("rpc.allowed_hosts"), "{text}");
+    assert!(status == 403 && text.contains("`rpc.hosts`"), "{text}");
     assert_eq!(http(post().header("origin", "https://app.example")).await.0, 200);
     assert_eq!(http(post().header("origin", format!("http://{address}"))).await.0, 200, "its own pages");
     for origin in ["https://evil.example", "null"] {
         let (status, text) = http(post().header("origin", origin)).await;
-        assert!(status == 403 && text.contains("rpc.cors_origins"), "{text}");
+        assert!(status == 403 && text.contains("`rpc.cors`"), "{text}");
     }
     let preflight = client
         .request(reqwest::Method::OPTIONS, &url)
@@ -207,5 +207,5 @@ async fn a_port_in_use_is_said_in_words() {
     let address = start(&fake, RpcConfig::default()).await;
     let error = RpcServer::bind(address, fake.app(RpcConfig::default())).await.err().expect("in use");
     assert!(matches!(error, ServeError::InUse(_)));
-    assert!(error.to_string().contains("rpc.port"), "{error}");
+    assert!(error.to_string().contains("rpc.listen"), "{error}");
 }
