@@ -11,7 +11,7 @@ use std::{
 };
 
 use basalt_bft::{message::SignedMessage, record::Record};
-use basalt_consensus::{BuildRequest, Engine, Evidence, Input, Target, Verdict};
+use basalt_consensus::{BuildRequest, Evidence, Input, Target, Verdict};
 use basalt_primitives::{B256, Bytes, CommitCertificate, Height, PublicKey, SealedBlock};
 use basalt_storage::SignRecord;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
