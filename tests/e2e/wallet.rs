@@ -8,7 +8,6 @@ use basalt_node::keys::dev;
 /// A development account with its next nonce.
 pub struct Wallet {
     secret: secp256k1::SecretKey,
-    pub address: Address,
     pub nonce: u64,
 }
 
@@ -18,7 +17,7 @@ impl Wallet {
         let account = &dev::accounts()[number];
         let key: B256 = account.private_key.parse().expect("hex");
         let secret = secp256k1::SecretKey::from_byte_array(key.0).expect("key");
-        Self { secret, address: account.address, nonce: 0 }
+        Self { secret, nonce: 0 }
     }
 
     /// A signed EIP-1559 transaction, as hex and with its hash; counts the nonce up.

@@ -183,12 +183,12 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<'_, Upgrade, Upgrade, (), Reply>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, name), .. }) => {
-                // Above the bound the stream is dropped, which resets it.
-                if self.ready.len() < MAX_READY {
-                    self.ready.push_back((name, OpaqueStream(stream)));
-                    self.wake();
-                }
+            // Above the bound the stream is dropped, which resets it.
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, name), .. })
+                if self.ready.len() < MAX_READY =>
+            {
+                self.ready.push_back((name, OpaqueStream(stream)));
+                self.wake();
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol: (stream, _), info }) => {
                 let _ = info.send(Ok(stream));

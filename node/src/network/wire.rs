@@ -292,7 +292,7 @@ mod tests {
             let _ = decode_range_request(input.clone());
             let _ = decode_hash_request(input.clone());
             let _ = decode_batch(bytes);
-            prop_assert!(decode_blocks(input.clone(), max).is_ok_and(|b| b.len() > max) == false);
+            prop_assert!(!decode_blocks(input.clone(), max).is_ok_and(|b| b.len() > max));
             if let Ok(block) = decode_block(&input) {
                 prop_assert_eq!(encode_block(block.as_ref()), input.to_vec());
             }

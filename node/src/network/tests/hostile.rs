@@ -97,7 +97,7 @@ impl Villain {
     }
 
     /// Waits for the other side to hang up.
-    async fn is_cut_off(mut self) {
+    async fn wait_until_cut_off(mut self) {
         soon(drive(&mut self.swarm)).await;
     }
 }
@@ -171,12 +171,12 @@ async fn a_garbage_hello_is_banned_for_a_while() {
     let mut villain = Villain::connect(&nodes[0], SEED).await.expect("connects");
     let mut stream = villain.open(villain.protocols.hello.clone()).await.expect("opens");
     villain.write(&mut stream, &framed(&[0xff; 100])).await;
-    villain.is_cut_off().await;
+    villain.wait_until_cut_off().await;
     let stats = nodes[0].handle.stats();
     assert_eq!((stats.bans.get(), stats.banned()), (1, 1));
     // Refused as soon as its identity is known; it sees the connection close at once or not open at all.
     if let Some(again) = Villain::connect(&nodes[0], SEED).await {
-        again.is_cut_off().await;
+        again.wait_until_cut_off().await;
     }
     eventually("refused", || stats.refused_connections.get() >= 1).await;
     goes_on(&mut nodes).await;
@@ -199,7 +199,7 @@ async fn frames_that_lie_about_their_length_are_cut_off() {
         };
         let mut stream = villain.open(name).await.expect("opens");
         villain.write(&mut stream, &[0xff, 0xff, 0xff, 0xff, 1, 2, 3]).await;
-        villain.is_cut_off().await;
+        villain.wait_until_cut_off().await;
     }
     assert_eq!(nodes[0].handle.stats().bans.get(), 3);
     goes_on(&mut nodes).await;
@@ -228,7 +228,7 @@ async fn a_silent_connection_is_closed() {
     p.config.hello_timeout = Duration::from_millis(300);
     let a = p.start().await;
     let villain = Villain::connect(&a, SEED).await.expect("connects");
-    villain.is_cut_off().await;
+    villain.wait_until_cut_off().await;
     assert_eq!(a.handle.stats().offences.get(), 1);
 }
 
@@ -240,7 +240,7 @@ async fn a_stolen_validator_proof_is_refused() {
     // Node 2's proof, shown by somebody else.
     hello.validator = Some(prove(&validator_key(2), &hello.genesis_hash, &nodes[1].id()));
     villain.hello(&hello).await;
-    villain.is_cut_off().await;
+    villain.wait_until_cut_off().await;
     assert_eq!(nodes[0].handle.stats().refused_hellos.get(), 1);
     assert_eq!(nodes[0].handle.peer_of_validator(&validator_key(2).public_key()), Some(nodes[1].id()));
 }
@@ -250,7 +250,7 @@ async fn versions_without_overlap_part() {
     let a = plan(1).start().await;
     let mut villain = Villain::connect(&a, SEED).await.expect("connects");
     villain.hello(&Hello { protocol_min: 7, protocol_max: 9, ..honest_hello() }).await;
-    villain.is_cut_off().await;
+    villain.wait_until_cut_off().await;
     assert_eq!(a.handle.stats().refused_hellos.get(), 1);
     // A newer node that still speaks version 1 is welcome.
     let mut newer = Villain::connect(&a, SEED + 1).await.expect("connects");

@@ -70,10 +70,10 @@ async fn nodes_that_start_one_after_the_other_meet_quickly() {
     let addr = |i: usize| PeerAddr::new("localhost", ports[i], Some(identity(i as u8 + 1).peer_id()));
     let start = Instant::now();
     let mut nodes = Vec::new();
-    for i in 0..4 {
+    for (i, port) in ports.iter().copied().enumerate() {
         let mut p = plan(i as u8 + 1);
         p.config.redial_first = NetworkConfig::default().redial_first;
-        p.config.listen = SocketAddr::from(([127, 0, 0, 1], ports[i]));
+        p.config.listen = SocketAddr::from(([127, 0, 0, 1], port));
         // Everybody lists everybody, itself included, and all dial at once.
         p.config.static_peers = (0..4).map(addr).collect();
         nodes.push(p.start().await);

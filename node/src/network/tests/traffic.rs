@@ -41,10 +41,10 @@ async fn every_validator_of_four_hears_every_other() {
     for (n, node) in nodes.iter().enumerate() {
         assert_eq!(node.handle.send_consensus(ConsensusTarget::All, message(n as u32, 64)), 3);
     }
-    for n in 0..4 {
+    for (n, node) in nodes.iter_mut().enumerate() {
         let mut heard = HashSet::new();
         for _ in 0..3 {
-            let frame = soon(nodes[n].events.consensus.recv()).await.expect("a frame");
+            let frame = soon(node.events.consensus.recv()).await.expect("a frame");
             heard.insert(frame.bytes);
         }
         let others: HashSet<_> = (0..4).filter(|m| *m != n).map(|m| message(m as u32, 64)).collect();
