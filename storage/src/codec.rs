@@ -208,3 +208,59 @@ pub fn decode_slot(bytes: &[u8]) -> Option<U256> {
 pub fn owned(bytes: Vec<u8>) -> Bytes {
     Bytes::from(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These are disk formats: a change here makes ledgers unreadable and needs a new schema version and a migration.
+    #[test]
+    fn golden_values() {
+        let hex = |bytes: &[u8]| Bytes::copy_from_slice(bytes).to_string();
+        let plain = Account { nonce: 5, balance: U256::from(0x0102), ..Account::default() };
+        let balance = "0000000000000000000000000000000000000000000000000000000000000102";
+        assert_eq!(hex(&encode_account(&plain)), format!("0x0000000000000005{balance}"));
+        let contract = Account { code_hash: B256::repeat_byte(0xcc), ..plain };
+        assert_eq!(hex(&encode_account(&contract)), format!("0x0000000000000005{balance}{}", "cc".repeat(32)));
+        let location = TxLocation { height: Height(258), index: 3, receipt: 2 };
+        assert_eq!(hex(&encode_location(&location)), "0x00000000000001020000000300000002");
+        let outcome =
+            Outcome { state_root: B256::repeat_byte(2), receipts_root: B256::repeat_byte(3), gas_used: 21_000 };
+        let summary = Summary { hash: B256::repeat_byte(1), outcome, total_transactions: 9 };
+        let roots = ["01", "02", "03"].map(|b| b.repeat(32)).concat();
+        assert_eq!(hex(&encode_summary(&summary)), format!("0x{roots}00000000000052080000000000000009"));
+        let skipped = [Skipped { index: 1, tx_hash: B256::repeat_byte(4), reason: "low".to_owned() }];
+        assert_eq!(hex(&encode_skipped(&skipped)), format!("0x00000001{}00036c6f77", "04".repeat(32)));
+        assert_eq!(
+            hex(&encode_head(Height(7), B256::repeat_byte(5))),
+            format!("0x0000000000000007{}", "05".repeat(32))
+        );
+        assert_eq!(hex(&encode_slot(&U256::from(0x0100))), "0x0100");
+    }
+
+    #[test]
+    fn values_come_back_and_other_lengths_are_refused() {
+        let accounts =
+            [Account::default(), Account { nonce: u64::MAX, balance: U256::MAX, code_hash: B256::repeat_byte(1) }];
+        for account in accounts {
+            let bytes = encode_account(&account);
+            assert_eq!(decode_account(&bytes), Some(account));
+            assert_eq!(decode_account(&bytes[..bytes.len() - 1]), None);
+            assert_eq!(decode_account(&[&bytes[..], &[0]].concat()), None);
+        }
+        for slot in [U256::from(1), U256::from(255), U256::from(256), U256::MAX] {
+            assert_eq!(decode_slot(&encode_slot(&slot)), Some(slot));
+        }
+        assert_eq!(decode_slot(&[0, 1]), None, "leading zero");
+        assert_eq!(decode_slot(&[1; 33]), None, "too long");
+        assert_eq!(decode_skipped(&[0; 37]), None, "cut short");
+    }
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters() {
+        let long = Skipped { index: 0, tx_hash: B256::ZERO, reason: "é".repeat(40_000) };
+        let back = decode_skipped(&encode_skipped(std::slice::from_ref(&long))).expect("decodes");
+        assert_eq!(back[0].reason.len(), 65_534);
+        assert!(long.reason.starts_with(&back[0].reason));
+    }
+}
