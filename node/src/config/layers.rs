@@ -166,7 +166,7 @@ mod tests {
     fn unknown_keys_are_errors_in_every_layer() {
         let (_dir, path) = write(&format!("{MINIMAL}[rpc]\nlissten='127.0.0.1:1'\n"));
         let error = load(&path, [], &[]).expect_err("refused").to_string();
-        assert!(error.contains("lissten") && error.contains("line 6"), "{error}");
+        assert!(error.contains("lissten") && error.contains("line 7"), "{error}");
         let (_dir, path) = write(MINIMAL);
         let error = load(&path, [("BASALT_RPC_LISSTEN".into(), "x".into())], &[]).expect_err("refused").to_string();
         assert!(error.contains("BASALT_RPC_LISSTEN"), "{error}");
