@@ -2,6 +2,7 @@
 //! channels; the engine's thread never waits for execution or for the network.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -35,8 +36,8 @@ const IDLE: Duration = Duration::from_millis(500);
 const QUEUE: usize = 1024;
 /// Jobs for execution: the engine asks for few at a time.
 const JOBS: usize = 64;
-/// The sign record is rewritten with what is still needed when it has this many entries.
-const REWRITE_RECORD_AT: usize = 4096;
+/// The sign record is rewritten with what is still needed after this many bytes.
+const REWRITE_RECORD_AT: usize = 64 * 1024 * 1024;
 
 /// The ends of the driver's channels that the rest of the node holds.
 #[derive(Clone)]
@@ -95,14 +96,18 @@ pub struct RecordFile {
     pub dir: std::path::PathBuf,
     /// The open file.
     pub file: Option<SignRecord>,
-    /// What is in it, oldest first, so that it can be rewritten.
+    /// What is in it and still needed, oldest first, so that it can be rewritten.
     pub entries: Vec<Record>,
+    /// Bytes appended since it was last rewritten.
+    pub appended: usize,
 }
 
 impl RecordFile {
     fn append(&mut self, record: &Record, executed: Height) -> Result<(), Fatal> {
         let fatal = |e: basalt_storage::StorageError| Fatal(format!("cannot write the sign record: {e}"));
         let bytes = basalt_proto::consensus::encode_record(record);
+        // What speaks of executed heights is history; the newest entry stays whatever it speaks of.
+        self.entries.retain(|r| r.height() > executed);
         self.entries.push(record.clone());
         let Some(file) = &mut self.file else {
             // Only a recovered key begins a record here; everyone else's was made by `network create`.
@@ -110,17 +115,12 @@ impl RecordFile {
             return Ok(());
         };
         file.append(&bytes).map_err(fatal)?;
-        if self.entries.len() >= REWRITE_RECORD_AT {
-            // Never empty: the newest entry always stays.
-            let newest = self.entries.len() - 1;
-            let mut index = 0;
-            self.entries.retain(|r| {
-                index += 1;
-                r.height() > executed || index > newest
-            });
+        self.appended += bytes.len();
+        if self.appended >= REWRITE_RECORD_AT {
             let keep: Vec<Bytes> =
                 self.entries.iter().map(|r| Bytes::from(basalt_proto::consensus::encode_record(r))).collect();
             file.rewrite(&keep).map_err(fatal)?;
+            self.appended = 0;
         }
         Ok(())
     }
@@ -244,12 +244,11 @@ pub fn start(
     parts.verifier.start(parts.verify_threads, &mailbox.incoming, &checked_tx, move || ledger.head().height())?;
     let worker = parts.worker;
     let worker_done = done_tx.clone();
-    let executor =
-        thread::Builder::new().name("execute".into()).spawn(move || worker.run(&jobs, &ahead, &worker_done))?;
+    let executor = spawn_vital("execute", &done_tx, move || worker.run(&jobs, &ahead, &worker_done))?;
     let (chain, verifier, validate_done) = (parts.chain.clone(), parts.verifier.clone(), done_tx.clone());
-    thread::Builder::new()
-        .name("validate".into())
-        .spawn(move || validate_blocks(&chain, &verifier, &validate, &ahead_tx, &validate_done))?;
+    spawn_vital("validate", &done_tx, move || {
+        validate_blocks(&chain, &verifier, &validate, &ahead_tx, &validate_done);
+    })?;
     let ports = RealPorts {
         own: parts.key.as_ref().map(basalt_primitives::SecretKey::public_key),
         chain: parts.chain.clone(),
@@ -268,6 +267,22 @@ pub fn start(
         // The ports are gone with the driver, so execution ends after the job it is in: nothing is half stored.
         let _ = executor.join();
         result
+    })
+}
+
+/// Starts a thread without which the node must not go on: if it panics, the engine's thread hears of it and stops.
+fn spawn_vital(
+    name: &'static str,
+    done: &Sender<Result<Done, Fatal>>,
+    work: impl FnOnce() + Send + 'static,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    let done = done.clone();
+    thread::Builder::new().name(name.into()).spawn(move || {
+        if catch_unwind(AssertUnwindSafe(work)).is_err() {
+            let text = format!("the {name} thread panicked; the log has the message. Restart the node, and report it");
+            // If nobody listens any more, the node is stopping already.
+            let _ = done.send(Err(Fatal(text)));
+        }
     })
 }
 

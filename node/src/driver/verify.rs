@@ -1,7 +1,11 @@
 //! Checks messages of peers off the engine's thread: decode, shape, signatures, block body. What passes becomes
 //! [`Verified`]; what does not is counted, and its sender reported.
 
-use std::{sync::Arc, thread};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+};
 
 use basalt_bft::message::{Message, SignedMessage};
 use basalt_consensus::Verified;
@@ -75,7 +79,13 @@ impl Verifier {
             let (me, incoming, checked, executed) = (self.clone(), incoming.clone(), checked.clone(), executed.clone());
             thread::Builder::new().name(format!("verify-{i}")).spawn(move || {
                 for message in incoming {
-                    let Some(result) = me.check(&message, executed()) else { continue };
+                    // A panic here is our bug, but it must not cost the node its ears.
+                    let check = catch_unwind(AssertUnwindSafe(|| me.check(&message, executed())));
+                    let result = check.unwrap_or_else(|_| {
+                        let reason = "it made the verifier fail; the log has the message: report it".to_owned();
+                        Some(Checked::Bad { sender: message.sender, reason })
+                    });
+                    let Some(result) = result else { continue };
                     if checked.send(result).is_err() {
                         return;
                     }

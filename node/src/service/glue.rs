@@ -199,17 +199,27 @@ impl IngressEvents for NodeEvents {
 
 /// Carries what the network receives to those it is for. Consensus and transactions have a task each, so that neither
 /// waits for the other.
-pub(super) fn pump(events: NetworkEvents, driver: DriverHandle, ingress: Ingress, network: NetworkHandle) {
+pub(super) fn pump(
+    events: NetworkEvents,
+    driver: DriverHandle,
+    ingress: Ingress,
+    network: NetworkHandle,
+    metrics: Arc<Metrics>,
+) {
     let NetworkEvents { mut consensus, mut transactions, mut peers } = events;
+    let drops = Arc::clone(&metrics);
     tokio::spawn(async move {
         while let Some(frame) = consensus.recv().await {
-            // Full: dropped, as it will be sent again.
-            driver.message(frame.validator, frame.bytes);
+            if !driver.message(frame.validator, frame.bytes) {
+                // It will be sent again.
+                metrics.network_drop("consensus_queue_full");
+            }
         }
     });
     tokio::spawn(async move {
         while let Some(batch) = transactions.recv().await {
             if !ingress.from_peer(batch.id.clone(), batch.transactions) {
+                drops.network_drop("ingress_queue_full");
                 network.report_batch(batch.id, BatchVerdict::Ignore);
             }
         }

@@ -116,7 +116,7 @@ fn open_chain(config: &NodeConfig, spec: ChainSpec) -> anyhow::Result<(Chain, St
 
 /// The sign record of a validator, and what the engine must know of it. Without a validator key there is none.
 fn open_record(config: &NodeConfig, chain: &Chain, votes: bool) -> anyhow::Result<RecordFile> {
-    let mut record = RecordFile { dir: config.data_dir.clone(), file: None, entries: Vec::new() };
+    let mut record = RecordFile { dir: config.data_dir.clone(), file: None, entries: Vec::new(), appended: 0 };
     if !votes {
         return Ok(record);
     }
@@ -127,6 +127,7 @@ fn open_record(config: &NodeConfig, chain: &Chain, votes: bool) -> anyhow::Resul
         );
         return Ok(record);
     };
+    record.appended = entries.iter().map(|e| e.len()).sum();
     record.entries = entries
         .into_iter()
         .map(|e| decode_record(e.0, chain.spec.hash_fn))
@@ -241,7 +242,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         driver: driver.clone(),
         events: node_events.clone(),
     })?;
-    glue::pump(events, driver.clone(), ingress.clone(), network.clone());
+    glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
     let syncer = Syncer {
         chain: chain.clone(),
         network: network.clone(),
