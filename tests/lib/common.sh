@@ -46,7 +46,11 @@ rpc() {
 }
 
 # height URL: the number of the latest block, in decimal.
-height() { printf '%d\n' "$(rpc "$1" eth_blockNumber | tr -d '"')"; }
+height() {
+	local hex
+	hex=$(rpc "$1" eth_blockNumber) || return 1
+	printf '%d\n' "${hex//\"/}"
+}
 
 # above URL HEIGHT: true when the node's latest block is above HEIGHT.
 above() { [ "$(height "$1")" -gt "$2" ]; }
