@@ -46,10 +46,17 @@ rpc() {
 }
 
 # height URL: the number of the latest block, in decimal.
-height() { printf '%d\n' "$(rpc "$1" eth_blockNumber | tr -d '"')"; }
+height() {
+	local number
+	number=$(rpc "$1" eth_blockNumber) || return 1
+	printf '%d\n' "$(tr -d '"' <<<"$number")"
+}
 
 # above URL HEIGHT: true when the node's latest block is above HEIGHT.
-above() { [ "$(height "$1")" -gt "$2" ]; }
+above() {
+	local number
+	number=$(height "$1") && [ "$number" -gt "$2" ]
+}
 
 # isolate SCRIPT [ARG...]: runs the calling suite again in network, process and mount namespaces of its own, where every port
 # is free, nothing reaches outside this machine, and all processes end with the suite. Without root it goes on as it is.
