@@ -85,14 +85,14 @@ fn open_error(path: &Path, e: rocksdb::Error) -> StorageError {
     }
     match e.kind() {
         ErrorKind::Corruption => damaged("ledger", text),
-        _ => StorageError::Open { path: path.to_owned(), source: e },
+        _ => StorageError::Open { path: path.to_owned(), cause: e },
     }
 }
 
 pub fn read_error(table: Table, e: rocksdb::Error) -> StorageError {
     match e.kind() {
         ErrorKind::Corruption => damaged(table.name(), e.to_string()),
-        _ => StorageError::Read { table: table.name(), source: e },
+        _ => StorageError::Read { table: table.name(), cause: e },
     }
 }
 
@@ -103,7 +103,7 @@ fn damaged(table: &'static str, problem: String) -> StorageError {
 
 pub fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StorageError {
     let path = path.to_owned();
-    move |source| StorageError::Io { action, path, source }
+    move |cause| StorageError::Io { action, path, cause }
 }
 
 /// The ledger as it was after one commit, whatever is committed meanwhile. Cheap to clone; drop it soon, because the

@@ -1,4 +1,5 @@
-//! Why the ledger or the sign record refused. Each text is one sentence with its mend; the cause is in `source`.
+//! Why the ledger or the sign record refused. Each text is one sentence with cause and mend, whole by itself: it ends up in
+//! logs and on terminals where nobody follows `source`, so there is none.
 
 use std::{io, path::PathBuf};
 
@@ -120,37 +121,34 @@ pub enum StorageError {
     Genesis(String),
     /// A write to the ledger failed. Fatal: the node must stop.
     #[error(
-        "the ledger could not be written, and the node must stop; check free space and health of the disk, then start it again"
+        "the ledger could not be written ({0}), and the node must stop; check free space and health of the disk, then start it again"
     )]
-    Write(#[source] rocksdb::Error),
+    Write(rocksdb::Error),
     /// A read from the ledger failed.
-    #[error("the ledger's table `{table}` could not be read; check the disk, then start the node again")]
+    #[error("the ledger's table `{table}` could not be read ({cause}); check the disk, then start the node again")]
     Read {
         /// The table.
         table: &'static str,
         /// The cause.
-        #[source]
-        source: rocksdb::Error,
+        cause: rocksdb::Error,
     },
     /// The ledger could not be opened, for a reason that has no variant of its own.
-    #[error("the ledger in {} could not be opened; check the disk and the directory's permissions", path.display())]
+    #[error("the ledger in {} could not be opened ({cause}); check the disk and the directory's permissions", path.display())]
     Open {
         /// The directory.
         path: PathBuf,
         /// The cause.
-        #[source]
-        source: rocksdb::Error,
+        cause: rocksdb::Error,
     },
     /// A file operation failed. Fatal when it is a write to the sign record.
-    #[error("could not {action} {}; check free space, health of the disk and permissions", path.display())]
+    #[error("could not {action} {} ({cause}); check free space, health of the disk and permissions", path.display())]
     Io {
         /// What was tried.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
         /// The cause.
-        #[source]
-        source: io::Error,
+        cause: io::Error,
     },
 }
 

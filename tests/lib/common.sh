@@ -47,9 +47,9 @@ rpc() {
 
 # height URL: the number of the latest block, in decimal.
 height() {
-	local number
-	number=$(rpc "$1" eth_blockNumber) || return 1
-	printf '%d\n' "$(tr -d '"' <<<"$number")"
+	local hex
+	hex=$(rpc "$1" eth_blockNumber) || return 1
+	printf '%d\n' "${hex//\"/}"
 }
 
 # above URL HEIGHT: true when the node's latest block is above HEIGHT.

@@ -194,7 +194,7 @@ fn parse_value(text: &str) -> anyhow::Result<U256> {
 }
 
 async fn status(client: &Client, hash: &str, as_json: bool) -> anyhow::Result<()> {
-    let receipt = client.call("eth_getTransactionReceipt", json!([hash])).await?;
+    let mut receipt = client.call("eth_getTransactionReceipt", json!([hash])).await?;
     if receipt.is_null() {
         let known = !client.call("eth_getTransactionByHash", json!([hash])).await?.is_null();
         if as_json {
@@ -207,6 +207,8 @@ async fn status(client: &Client, hash: &str, as_json: bool) -> anyhow::Result<()
         return Ok(());
     }
     if as_json {
+        // Under the same name as in the other answers of this command.
+        receipt["hash"] = json!(hash);
         println!("{receipt}");
         return Ok(());
     }
