@@ -10,4 +10,4 @@ work=$(mktemp -d)
 trap '"$BASALT" network down "$work/net" >/dev/null 2>&1 || true; rm -rf -- "$work"' EXIT
 dev_network "$work/net" >/dev/null
 "$BASALT" bench run --network "$work/net" --seconds "$seconds" --json
-"$BASALT" bench run --network "$work/net" --seconds "$seconds" --rate 20 --json
+"$BASALT" bench run --network "$work/net" --seconds "$seconds" --rate 20 --batch 1 --json

@@ -252,7 +252,7 @@ describe('native transactions', { skip: basalt ? false : 'no binary named by BAS
 
   test('one sent by the command line is readable by ethers on every node', async () => {
     const args = ['tx', 'send', '--dev-account', '1', '--to', to, '--value', '3', '--rpc', urls[1 % urls.length], '--json'];
-    const { transactionHash: hash } = JSON.parse((await promisify(execFile)(basalt, args, { timeout: 60_000 })).stdout);
+    const { hash } = JSON.parse((await promisify(execFile)(basalt, args, { timeout: 60_000 })).stdout);
     const { blockNumber } = await providers[1 % providers.length].getTransactionReceipt(hash);
     for (const [i, p] of providers.entries()) {
       await reaches(urls[i], blockNumber);

@@ -85,7 +85,7 @@ const basalt = process.env.BASALT_BIN;
 test('a block with a native transaction is readable', { skip: basalt ? false : 'no binary named by BASALT_BIN' }, async () => {
   const to = '0x00000000000000000000000000000000000a71ff';
   const args = ['tx', 'send', '--dev-account', '2', '--to', to, '--value', '3', '--rpc', urls[0], '--json'];
-  const { transactionHash: hash } = JSON.parse((await promisify(execFile)(basalt, args, { timeout: 60_000 })).stdout);
+  const { hash } = JSON.parse((await promisify(execFile)(basalt, args, { timeout: 60_000 })).stdout);
   const receipt = await readers[0].getTransactionReceipt({ hash });
   assert.equal(receipt.status, 'success');
   assert.equal((await readers[0].getTransaction({ hash })).value, 3n);

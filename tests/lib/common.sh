@@ -53,7 +53,10 @@ height() {
 }
 
 # above URL HEIGHT: true when the node's latest block is above HEIGHT.
-above() { [ "$(height "$1")" -gt "$2" ]; }
+above() {
+	local number
+	number=$(height "$1") && [ "$number" -gt "$2" ]
+}
 
 # isolate SCRIPT [ARG...]: runs the calling suite again in network, process and mount namespaces of its own, where every port
 # is free, nothing reaches outside this machine, and all processes end with the suite. Without root it goes on as it is.

@@ -64,4 +64,10 @@ for block in blocks/*; do
 		bash -euo pipefail "$block" </dev/null || fail "the README's commands in $(basename "$block")"
 	fi
 done
+say "--- the operator guide's spec is what it claims to be: every key, at its default"
+sed '/^```toml$/,/^```$/!d; /^```/d' docs/operator-guide.md >spec.toml
+"$BASALT" network create spec.toml --out by-spec >/dev/null
+"$BASALT" network create --out by-default >/dev/null
+rules() { jq --sort-keys 'del(.validators, .genesisTimeMs, .chainId)' "$1/genesis.json"; }
+[ "$(rules by-spec)" = "$(rules by-default)" ] || fail "the spec in docs/operator-guide.md gives other rules than no spec"
 say "ok: $(ls blocks | wc -l) blocks"
