@@ -191,12 +191,7 @@ pub(super) async fn send_consensus(context: Arc<Context>, peer: Arc<Peer>) {
 
 /// Writes a frame and everything else that waits, then flushes. Gives back the frame it broke at, and whether that was the
 /// first one.
-async fn write_burst(
-    context: &Context,
-    peer: &Peer,
-    stream: &mut Stream,
-    first: Bytes,
-) -> Result<(), (Bytes, bool)> {
+async fn write_burst(context: &Context, peer: &Peer, stream: &mut Stream, first: Bytes) -> Result<(), (Bytes, bool)> {
     let (mut frame, mut is_first) = (first, true);
     loop {
         if frame::write_frame(stream, &frame, FRAME_DEADLINE).await.is_err() {
