@@ -5,6 +5,7 @@ mod engine;
 mod guard;
 mod inbox;
 pub mod message;
+pub mod mutation;
 pub mod record;
 mod recovery;
 mod rules;
