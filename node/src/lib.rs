@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chain;
+mod client;
 pub mod clock;
 pub mod cmd;
 pub mod config;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// One node's RPC. Cheap to clone.
+use crate::client::Client;
+
+/// One node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
+    rpc: Client,
     http: reqwest::Client,
-    url: String,
     metrics: Option<String>,
 }
 
@@ -22,31 +23,20 @@ pub(super) struct Usage {
 
 impl Node {
     pub fn new(target: &super::Target) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build()?;
-        Ok(Self { http, url: target.rpc.clone(), metrics: target.metrics.clone() })
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
+        Ok(Self { rpc: Client::new(&target.rpc)?, http, metrics: target.metrics.clone() })
     }
 
-    pub async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
-        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer: Value = self.http.post(&self.url).json(&body).send().await?.json().await?;
-        match answer.get("error") {
-            Some(e) => bail!("{} says: {}", self.url, e["message"].as_str().unwrap_or_default()),
-            None => Ok(answer["result"].clone()),
-        }
-    }
-
-    pub async fn quantity(&self, method: &str, params: Value) -> anyhow::Result<u128> {
-        let v = self.call(method, params).await?;
-        quantity(&v).with_context(|| format!("{method} answered {v}"))
+    /// Its JSON-RPC.
+    pub const fn rpc(&self) -> &Client {
+        &self.rpc
     }
 
     /// Hands in a request that was put together beforehand; whether each transaction was taken.
     pub async fn submit(&self, body: &str) -> Vec<bool> {
-        let request = self.http.post(&self.url).header("content-type", "application/json").body(body.to_owned());
-        let Ok(response) = request.send().await else { return Vec::new() };
-        let Ok(answer) = response.json::<Value>().await else { return Vec::new() };
+        let Ok(answer) = self.rpc.post(body.to_owned()).await else { return Vec::new() };
         let results = answer["result"].as_array().map(Vec::as_slice).unwrap_or_default();
-        results.iter().map(|r| r.get("hash").is_some_and(Value::is_string) || r.is_string()).collect()
+        results.iter().map(|r| r.get("hash").is_some_and(Value::is_string)).collect()
     }
 
     async fn usage(&self) -> Option<Usage> {
@@ -67,8 +57,4 @@ pub(super) async fn usage(nodes: &[Node]) -> Option<Usage> {
         let (a, b) = (a?, b?);
         Some(Usage { cpu_seconds: a.cpu_seconds + b.cpu_seconds, rss_max: a.rss_max.max(b.rss_max) })
     })?
-}
-
-pub(super) fn quantity(v: &Value) -> Option<u128> {
-    u128::from_str_radix(v.as_str()?.strip_prefix("0x")?, 16).ok()
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{Plan, client::Node};
-use crate::keys;
+use crate::{client::quantity, keys};
 
 /// One request, ready to send.
 #[derive(Debug)]
@@ -50,9 +50,9 @@ impl Load {
 }
 
 async fn terms(node: &Node) -> anyhow::Result<Terms> {
-    let chain_id = u64::try_from(node.quantity("eth_chainId", json!([])).await?)?;
-    let block = node.call("eth_getBlockByNumber", json!(["latest", false])).await?;
-    let base_fee = super::client::quantity(&block["baseFeePerGas"]).unwrap_or(0);
+    let chain_id = u64::try_from(node.rpc().quantity("eth_chainId", json!([])).await?)?;
+    let block = node.rpc().call("eth_getBlockByNumber", json!(["latest", false])).await?;
+    let base_fee = quantity(&block["baseFeePerGas"]).unwrap_or(0);
     // Full blocks raise the base fee by an eighth each; room for a long run.
     Ok(Terms { chain_id, max_fee: base_fee * 1000 })
 }
@@ -76,7 +76,7 @@ fn transfer(terms: &Terms, nonce: u64, to: Address, value: U256) -> NativeTx {
 
 async fn fund(plan: &Plan, node: &Node, terms: &Terms, senders: &[SecretKey], each: usize) -> anyhow::Result<()> {
     let funder = plan.funder.public_key().address();
-    let mut nonce = u64::try_from(node.quantity("eth_getTransactionCount", json!([funder, "pending"])).await?)?;
+    let mut nonce = u64::try_from(node.rpc().quantity("eth_getTransactionCount", json!([funder, "pending"])).await?)?;
     let need = U256::from(each) * (U256::from(GAS) * U256::from(terms.max_fee) + U256::from(1));
     let txs: Vec<_> = senders
         .iter()
@@ -87,7 +87,7 @@ async fn fund(plan: &Plan, node: &Node, terms: &Terms, senders: &[SecretKey], ea
         })
         .collect();
     for chunk in txs.chunks(plan.batch) {
-        let answer = node.call("basalt_sendRawTransactions", json!([chunk])).await?;
+        let answer = node.rpc().call("basalt_sendRawTransactions", json!([chunk])).await?;
         let results = answer.as_array().context("no list came back")?;
         if let Some(refused) =
             results.iter().find_map(|r| r["error"]["message"].as_str().or_else(|| r["error"].as_str()))
@@ -97,7 +97,7 @@ async fn fund(plan: &Plan, node: &Node, terms: &Terms, senders: &[SecretKey], ea
     }
     let deadline = Instant::now() + FUND_WITHIN;
     let last = senders.last().context("there are senders")?.public_key().address();
-    while node.quantity("eth_getBalance", json!([last, "latest"])).await? == 0 {
+    while node.rpc().quantity("eth_getBalance", json!([last, "latest"])).await? == 0 {
         if Instant::now() > deadline {
             bail!("the senders are not funded after {FUND_WITHIN:?}; is the network making blocks?");
         }

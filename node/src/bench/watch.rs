@@ -13,15 +13,16 @@ const POLL: Duration = Duration::from_millis(5);
 
 /// Notes when each transaction of every new block was seen to be final. Runs until it is aborted.
 pub(super) async fn follow(node: Node, shared: Shared) {
-    let Ok(mut seen) = node.quantity("eth_blockNumber", json!([])).await else { return };
+    let Ok(mut seen) = node.rpc().quantity("eth_blockNumber", json!([])).await else { return };
     let mut ticks = time::interval(POLL);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Ok(head) = node.quantity("eth_blockNumber", json!([])).await else { continue };
+        let Ok(head) = node.rpc().quantity("eth_blockNumber", json!([])).await else { continue };
         let now = Instant::now();
         while seen < head {
-            let Ok(block) = node.call("eth_getBlockByNumber", json!([format!("{:#x}", seen + 1), false])).await else {
+            let Ok(block) = node.rpc().call("eth_getBlockByNumber", json!([format!("{:#x}", seen + 1), false])).await
+            else {
                 break;
             };
             let hashes = block["transactions"].as_array().map(Vec::as_slice).unwrap_or_default();

@@ -2,7 +2,6 @@
 //! data; and fails with one plain sentence and a mend.
 
 mod bench;
-mod client;
 mod config;
 mod health;
 mod key;

@@ -13,8 +13,10 @@ use basalt_primitives::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::client::{Client, quantity};
-use crate::keys::{self, Passphrase, dev};
+use crate::{
+    client::{Client, quantity},
+    keys::{self, Passphrase, dev},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TxCommand {

@@ -1,4 +1,4 @@
-//! A small JSON-RPC client for the command line.
+//! A small JSON-RPC client, for the command line and the benchmark.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// Speaks to one node.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
 }
@@ -18,19 +18,18 @@ impl Client {
         Ok(Self { http, url: url.to_owned() })
     }
 
+    /// Sends a request that was put together beforehand; the whole answer.
+    pub async fn post(&self, body: String) -> anyhow::Result<Value> {
+        let request = self.http.post(&self.url).header("content-type", "application/json").body(body);
+        let answer = request.send().await;
+        let answer = answer.with_context(|| format!("no answer from {}; is the node running there?", self.url))?;
+        answer.json().await.with_context(|| format!("{} does not speak JSON-RPC", self.url))
+    }
+
     /// One call; an error answer becomes an error with the node's own text.
     pub async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer: Value = self
-            .http
-            .post(&self.url)
-            .json(&body)
-            .send()
-            .await
-            .with_context(|| format!("no answer from {}; is the node running there?", self.url))?
-            .json()
-            .await
-            .with_context(|| format!("{} does not speak JSON-RPC", self.url))?;
+        let answer = self.post(body.to_string()).await?;
         if let Some(error) = answer.get("error") {
             bail!("{}", error["message"].as_str().unwrap_or("the node answered with an error without text"));
         }
@@ -45,6 +44,6 @@ impl Client {
 }
 
 /// Reads a JSON-RPC quantity.
-pub(super) fn quantity(value: &Value) -> Option<u128> {
+pub(crate) fn quantity(value: &Value) -> Option<u128> {
     u128::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
 }
