@@ -22,10 +22,17 @@ pub struct Guard {
 impl Guard {
     /// A key that lost its record: the others are at `height` and in `round` at most (see the crate doc).
     pub fn recovered(height: Height, round: Round) -> Self {
-        let mut guard = Self { below: height, rounds: BTreeMap::new() };
-        guard.raise(height, round);
-        guard.raise(height.next(), Round::ZERO);
+        let mut guard = Self::default();
+        guard.reached(height, round);
         guard
+    }
+
+    /// This key has acted at a height and may have gone on to the next. Below it, all was executed here: a ledger that ends
+    /// lower has been lost, and the votes at its heights are not all on record.
+    fn reached(&mut self, height: Height, round: Round) {
+        self.below = self.below.max(height);
+        self.raise(height, round);
+        self.raise(height.next(), Round::ZERO);
     }
 
     fn raise(&mut self, height: Height, round: Round) {
@@ -84,17 +91,15 @@ impl Recorded {
         for record in records {
             match record {
                 Record::Initial { .. } => {}
-                Record::Round { height, round } => this.guard.raise(height, round),
+                Record::Round { height, round } => this.guard.reached(height, round),
                 Record::Vote { height, prepared } => {
-                    this.guard.raise(height, prepared.certificate.round);
+                    this.guard.reached(height, prepared.certificate.round);
                     if height == next {
                         (this.prepared, this.voted) = (Some(prepared), true);
                     }
                 }
                 Record::Recovered { height, round, prepared } => {
-                    this.guard.below = this.guard.below.max(height);
-                    this.guard.raise(height, round);
-                    this.guard.raise(height.next(), Round::ZERO);
+                    this.guard.reached(height, round);
                     if height == next && prepared.is_some() {
                         (this.prepared, this.voted) = (prepared, false);
                     }

@@ -7,7 +7,7 @@ use basalt_primitives::{Height, Millis};
 
 use crate::{
     engine::Bft,
-    message::{Message, SignedMessage},
+    message::{MAX_ROUND, Message, SignedMessage},
 };
 
 impl Bft {
@@ -49,6 +49,9 @@ impl Bft {
     }
 
     fn collect(&mut self, signed: SignedMessage) {
+        if signed.message.round() >= MAX_ROUND {
+            return;
+        }
         let height = signed.message.height();
         let Some(set) = self.chain().sets.get(&height).cloned() else { return };
         let votes = if height == self.votes.height() {

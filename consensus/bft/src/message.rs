@@ -31,6 +31,9 @@ impl PreparedCertificate {
     }
 }
 
+/// Rounds from here on are refused: no chain gets there, and so no liar can drive a validator to the end of the numbers.
+pub const MAX_ROUND: Round = Round(1 << 31);
+
 /// What a round change says was prepared. Signed; the certificate that proves it travels beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreparedClaim {
@@ -275,6 +278,7 @@ impl SignedMessage {
         if set.get(self.from).is_none() {
             return Err(MessageError::UnknownSigner(self.from));
         }
+        require(self.message.round() < MAX_ROUND, "a message's round must be below 2^31")?;
         match &self.message {
             Message::Prepare(_) | Message::Commit(_) => Ok(()),
             Message::Proposal(m) => m.check(set),

@@ -29,8 +29,8 @@ pub enum Mutation {
     WipedVotes,
     /// A certificate shown by a peer is taken at its word.
     CertificateUnchecked,
-    /// A wiped validator is content with any f + 1 answers.
-    RecoverySampleTooSmall,
+    /// A recovered validator votes in any round.
+    RecoveredUnguarded,
     /// Round timers run on the wall clock.
     WallTimer,
 }
@@ -50,7 +50,7 @@ impl Mutation {
         Self::DuplicatesCounted,
         Self::WipedVotes,
         Self::CertificateUnchecked,
-        Self::RecoverySampleTooSmall,
+        Self::RecoveredUnguarded,
         Self::WallTimer,
     ];
 

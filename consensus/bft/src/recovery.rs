@@ -50,9 +50,6 @@ impl Recovery {
     /// Power that must answer: P − q + f + 1. Whatever was committed with this validator's vote was committed by q, so
     /// P − q of the others had no part in it; f of the rest may lie; one more tells the truth about it.
     pub fn needed(set: &ValidatorSet) -> u64 {
-        if Mutation::RecoverySampleTooSmall.on() {
-            return set.max_faulty() + 1;
-        }
         set.total_power() - set.quorum() + set.max_faulty() + 1
     }
 
@@ -125,7 +122,7 @@ impl Bft {
 
     pub(crate) fn recover(&mut self, height: Height, round: Round, prepared: Option<Prepared>) {
         self.out.push(Effect::Persist(Record::Recovered { height, round, prepared: prepared.clone() }));
-        self.guard = Guard::recovered(height, round);
+        self.guard = if Mutation::RecoveredUnguarded.on() { Guard::default() } else { Guard::recovered(height, round) };
         self.guard.prune(self.height());
         self.local.prepared = prepared;
         self.recovery = None;

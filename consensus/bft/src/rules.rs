@@ -14,6 +14,9 @@ use crate::{
     record::{Prepared, Record},
 };
 
+/// Decided blocks that may wait for execution before votes decide no more.
+const MAX_UNEXECUTED: u64 = 16;
+
 /// What is to be done next.
 #[derive(Debug)]
 pub(crate) enum Rule {
@@ -129,8 +132,12 @@ impl Bft {
         self.own_index().filter(|_| free && chain.executed == chain.head.height())
     }
 
-    /// D1, D2.
+    /// D1, D2. A node whose execution lags far behind lets the votes go by, so that its backlog stays bounded.
     fn decision(&self, set: &ValidatorSet) -> Option<Rule> {
+        let chain = self.chain();
+        if chain.head.height().0 - chain.executed.0 >= MAX_UNEXECUTED {
+            return None;
+        }
         let shown = self.local.decided.as_ref().map(|c| (c.round, c.block_hash));
         let (round, block_hash) = self.votes.commit_quorum(set).or(shown)?;
         let Some(block) = self.body(&block_hash) else {
@@ -163,7 +170,6 @@ impl Bft {
         let own = self.local.round;
         if let Some(guarded) = self.guard.round(self.height())
             && own <= guarded
-            && guarded < Round(u32::MAX)
         {
             return Some(Rule::EnterRound { round: guarded.next(), announce: true });
         }

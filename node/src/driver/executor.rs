@@ -167,11 +167,12 @@ impl Worker {
         self.ahead.clear();
         let had_transactions = !block.block().transactions.is_empty();
         let (height, timestamp_ms) = (block.height(), block.header().timestamp_ms);
-        // The set of height + 2 is known from this state: hand it in before the engine goes on.
+        // Before the engine goes on to the next height it must know whether anything is left to propose, and the set of
+        // height + 2, which follows from this state.
+        self.update_pool(block, &executed, &next, done);
         let later = height.next().next();
         let _ = done.send(Ok(Input::ValidatorSet { height: later, set: self.chain.sets.at(later) }));
         let _ = done.send(Ok(Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms }));
-        self.update_pool(block, &executed, &next, done);
         let latency = self.verifier.bodies.age(&block.hash()).filter(|_| voted);
         (self.observer)(&Committed { head: &next, receipts: &executed.receipts, latency, took: start.elapsed() });
         Ok(())

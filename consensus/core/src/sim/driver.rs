@@ -133,7 +133,7 @@ impl<L: Lab> World<'_, L> {
             Effect::Validate { block } => {
                 self.expect_parent_executed(node, block.height())?;
                 let verdict = self.judge(node, &block);
-                let delay = self.rng.random_range(0..=5);
+                let delay = self.rng.random_range(0..=self.plan.build_ms / 2);
                 self.feed(delay, node, epoch, Input::Validated { block: block.hash(), verdict });
                 Ok(())
             }
@@ -219,8 +219,8 @@ impl<L: Lab> World<'_, L> {
             certificate: request.last_certificate.clone(),
             timestamp: self.wall(node).max(request.min_timestamp_ms),
         });
-        let delay = self.rng.random_range(0..=10);
-        let input = if self.rng.random_bool(0.01) {
+        let delay = self.rng.random_range(0..=self.plan.build_ms);
+        let input = if self.rng.random_bool(if self.now < self.plan.heal_at { 0.01 } else { 0.0 }) {
             Input::BuildFailed { height: request.height, round: request.round }
         } else {
             Input::Built { height: request.height, round: request.round, block }
@@ -276,6 +276,9 @@ impl<L: Lab> World<'_, L> {
             oracle::validity(&parent, &block)?;
             oracle::certificate_soundness(self.lab, &block, &certificate)?;
             self.oracles.agreement(&block)?;
+            if self.summary.decided_at.len() as u64 == height.0 - 1 {
+                self.summary.decided_at.push(self.now);
+            }
         }
         Ok(())
     }

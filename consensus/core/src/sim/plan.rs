@@ -47,7 +47,9 @@ pub struct Plan {
     pub loss: f64,
     /// Probability that a message comes twice.
     pub duplicate: f64,
-    /// Ordinary delay of a message: at most this.
+    /// Ordinary delay of a message: at least this…
+    pub delay_min: Millis,
+    /// …and at most this.
     pub delay: Millis,
     /// Probability of an extraordinary delay, up to `spike_ms`.
     pub spike: f64,
@@ -57,6 +59,8 @@ pub struct Plan {
     pub sync_ms: Millis,
     /// Longest execution of a block.
     pub execute_ms: Millis,
+    /// Longest building of a block; judging one takes half.
+    pub build_ms: Millis,
     /// Partitions.
     pub cuts: Vec<Cut>,
     /// Crashes.
@@ -81,7 +85,9 @@ impl Plan {
             seed,
             heal_at: 2_000,
             bound: 10_000,
+            delay_min: 1,
             delay: 10,
+            build_ms: 10,
             sync_ms: 2,
             execute_ms: 5,
             clocks: vec![vec![(0, 0)]; validators],

@@ -65,6 +65,8 @@ pub struct Summary {
     pub messages: u64,
     /// Events handled.
     pub events: u64,
+    /// When each height was first decided.
+    pub decided_at: Vec<Millis>,
     /// From healing until everything submitted was committed everywhere.
     pub settled_after: Millis,
 }
@@ -257,7 +259,7 @@ impl<'a, L: Lab> World<'a, L> {
             }
             let late = !healed && self.rng.random_bool(self.plan.spike);
             let most = if late { self.plan.spike_ms } else { self.plan.delay };
-            let delay = self.rng.random_range(1..=most.max(1));
+            let delay = self.rng.random_range(self.plan.delay_min..=most.max(self.plan.delay_min));
             let event = Event::Deliver { to, from: self.nodes[from].validator, signed: signed.clone() };
             self.schedule(delay, event);
         }
