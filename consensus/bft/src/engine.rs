@@ -11,6 +11,7 @@ use basalt_primitives::{
 use crate::{
     guard::{Guard, Recorded},
     message::{Message, PreparedCertificate, RoundChange, SignedMessage, SignedRoundChange, Vote},
+    mutation::Mutation,
     record::{Prepared, Record},
     recovery::Recovery,
     votes::HeightVotes,
@@ -129,8 +130,8 @@ impl Engine for Bft {
     type Signed = SignedMessage;
     type Record = Record;
 
-    fn step(&mut self, mono: Millis, _wall: Millis, input: Input<SignedMessage, Record>) -> Vec<Out> {
-        self.now = self.now.max(mono);
+    fn step(&mut self, mono: Millis, wall: Millis, input: Input<SignedMessage, Record>) -> Vec<Out> {
+        self.now = self.now.max(if Mutation::WallTimer.on() { wall } else { mono });
         match input {
             Input::Restored(restored) => self.restore(restored),
             Input::Tick | Input::Sealed { .. } => {}
@@ -256,6 +257,7 @@ impl Bft {
             return;
         }
         match recorded {
+            None if Mutation::WipedVotes.on() => {}
             None => self.recovery = Some(Recovery::new(nonce)),
             Some(recorded) => self.resume(recorded),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use basalt_primitives::{Height, Round};
 
+use crate::mutation::Mutation;
 use crate::record::{Prepared, Record};
 
 /// Heights above the restored head at which round 0 is out of bounds after a restart. Votes of round 0 are not recorded,
@@ -69,11 +70,16 @@ impl Recorded {
         }
         let next = head.next();
         let mut this = Self::default();
+        if Mutation::RecordNotRestored.on() {
+            return Some(this);
+        }
         if records.iter().all(|r| matches!(r, Record::Initial { .. })) {
             return Some(Self { fresh: true, ..this });
         }
         for height in (1..=GUARDED_HEIGHTS).map(|d| Height(head.0 + d)) {
-            this.guard.raise(height, Round::ZERO);
+            if !Mutation::RoundZeroReused.on() {
+                this.guard.raise(height, Round::ZERO);
+            }
         }
         for record in records {
             match record {

@@ -9,6 +9,7 @@ use crate::{
     engine::Bft,
     guard::Guard,
     message::{Message, PreparedCertificate, SignState, SignStateRequest},
+    mutation::Mutation,
     record::{Prepared, Record},
     rules::Rule,
 };
@@ -49,6 +50,9 @@ impl Recovery {
     /// Power that must answer: P − q + f + 1. Whatever was committed with this validator's vote was committed by q, so
     /// P − q of the others had no part in it; f of the rest may lie; one more tells the truth about it.
     pub fn needed(set: &ValidatorSet) -> u64 {
+        if Mutation::RecoverySampleTooSmall.on() {
+            return set.max_faulty() + 1;
+        }
         set.total_power() - set.quorum() + set.max_faulty() + 1
     }
 

@@ -10,6 +10,7 @@ use crate::{
     election,
     engine::{Bft, Building},
     message::{Message, PreparedCertificate, Proposal, RoundChange, SignedRoundChange, Vote},
+    mutation::Mutation,
     record::{Prepared, Record},
 };
 
@@ -93,9 +94,10 @@ impl Bft {
             Rule::Commit { prepared } => {
                 let vote = Vote { height, round, block_hash: prepared.certificate.block_hash };
                 self.out.push(Effect::Persist(Record::Vote { height, prepared: prepared.clone() }));
-                self.local.prepared = Some(prepared);
+                self.local.prepared = Some(prepared).filter(|_| !Mutation::NoLock.on());
                 self.local.said.commit = Some(vote);
                 self.send(Target::All, Message::Commit(vote));
+                self.mutate_order();
                 self.repeat_soon();
             }
             // L1: the header will carry this round as its first.
@@ -169,7 +171,10 @@ impl Bft {
         if let Some(round) = justified {
             return Some(Rule::EnterRound { round, announce: false });
         }
-        let proven = self.votes.highest_round_of(set, set.max_faulty() + 1).filter(|round| *round > own);
+        let proven = self
+            .votes
+            .highest_round_of(set, set.max_faulty() + u64::from(!Mutation::JumpAtF.on()))
+            .filter(|round| *round > own);
         let expired = self.timer_deadline().filter(|at| self.now >= *at).map(|_| own.next());
         let round = proven.or(expired)?;
         Some(Rule::EnterRound { round, announce: true })
@@ -248,12 +253,20 @@ impl Bft {
             signature: *signature,
         });
         let justification: Vec<_> = justification.collect();
-        let Some(certificate) = highest else {
+        let Some(certificate) = highest.filter(|_| !Mutation::FreshReproposal.on()) else {
             let ready = self.due() && self.now >= self.local.build_retry_at;
             return ready.then_some(Rule::Build { justification });
         };
         let block = self.body(&certificate.block_hash)?;
         Some(Rule::Repropose { prepared: Prepared { certificate: certificate.clone(), block }, justification })
+    }
+
+    /// The deliberate bug of speaking first and writing afterwards.
+    fn mutate_order(&mut self) {
+        let n = self.out.len();
+        if Mutation::RecordAfterVote.on() && n >= 2 {
+            self.out.swap(n - 2, n - 1);
+        }
     }
 
     pub(crate) fn propose(
@@ -279,11 +292,15 @@ impl Bft {
         let said = &mut self.local.said;
         (said.proposal, said.prepare, said.change) = (None, None, None);
         self.out.push(Effect::Persist(Record::Round { height, round }));
+        if Mutation::LockReleased.on() {
+            self.local.prepared = None;
+        }
         if announce {
             let prepared = self.local.prepared.as_ref().map(|p| p.certificate.clone());
             let change = RoundChange { height, round, prepared };
             self.local.said.change = Some(change.clone());
             self.send(Target::All, Message::RoundChange(change));
+            self.mutate_order();
             self.repeat_soon();
         }
     }

@@ -14,6 +14,7 @@ use basalt_primitives::{
 use crate::{
     election,
     message::{Message, Proposal, RoundChange, SignedMessage, Vote},
+    mutation::Mutation,
 };
 
 /// Rounds of one validator whose votes are kept.
@@ -33,6 +34,9 @@ impl Ballot {
     fn add(&mut self, set: &ValidatorSet, from: u16, vote: Vote, signature: Signature) -> Option<(B256, Signature)> {
         let power = set.get(from)?.power;
         if let Some(first) = self.votes.get(&(from, vote.round)) {
+            if Mutation::DuplicatesCounted.on() {
+                *self.tally.entry((vote.round, vote.block_hash)).or_default() += power;
+            }
             return (first.0 != vote.block_hash).then_some(*first);
         }
         self.votes.insert((from, vote.round), (vote.block_hash, signature));
@@ -193,12 +197,12 @@ impl HeightVotes {
     /// The block that a quorum has prepared in a round.
     pub fn prepare_quorum(&self, set: &ValidatorSet, round: Round) -> Option<B256> {
         let of_round = self.prepares.tally.range((round, B256::ZERO)..=(round, B256::repeat_byte(0xff)));
-        of_round.into_iter().find(|(_, power)| **power >= set.quorum()).map(|((_, hash), _)| *hash)
+        of_round.into_iter().find(|(_, power)| **power >= quorum(set)).map(|((_, hash), _)| *hash)
     }
 
     /// Round and block that a quorum has committed.
     pub fn commit_quorum(&self, set: &ValidatorSet) -> Option<(Round, B256)> {
-        self.commits.tally.iter().find(|(_, power)| **power >= set.quorum()).map(|(key, _)| *key)
+        self.commits.tally.iter().find(|(_, power)| **power >= quorum(set)).map(|(key, _)| *key)
     }
 
     /// The signatures for a block in a round, by rising index.
@@ -250,4 +254,9 @@ impl HeightVotes {
             })
             .map(|(round, _)| round)
     }
+}
+
+/// The quorum, through which a deliberate bug can get.
+pub fn quorum(set: &ValidatorSet) -> u64 {
+    if Mutation::QuorumTwoFPlusOne.on() { 2 * set.max_faulty() + 1 } else { set.quorum() }
 }

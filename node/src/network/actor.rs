@@ -51,7 +51,7 @@ const TIDY: Duration = Duration::from_secs(10);
 const MAX_HELD: usize = 8;
 /// Of two connections to the same peer, one that is older than this is presumed dead when a new one arrives; younger
 /// ones come from both sides dialling at once.
-const YOUNG: Duration = Duration::from_secs(2);
+const YOUNG: Duration = Duration::from_secs(10);
 /// Streams of a kind a peer may have open at once. Two, because the old one may not yet be known to be closed.
 const MAX_STREAMS: usize = 2;
 /// Block requests answered at once for one peer.

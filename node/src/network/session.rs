@@ -180,8 +180,8 @@ pub(super) async fn send_consensus(context: Arc<Context>, peer: Arc<Peer>) {
                 Some(frame) => (frame, true),
                 None => (peer.consensus.pop().await, false),
             };
-            if write_burst(&context, &peer, &mut stream, &frame).await.is_err() {
-                again = (!second).then_some(frame);
+            if let Err((broken, first)) = write_burst(&context, &peer, &mut stream, frame).await {
+                again = (!(first && second)).then_some(broken);
                 break;
             }
         }
@@ -189,16 +189,21 @@ pub(super) async fn send_consensus(context: Arc<Context>, peer: Arc<Peer>) {
     }
 }
 
-/// Writes a frame and everything else that waits, then flushes.
-async fn write_burst(context: &Context, peer: &Peer, stream: &mut Stream, first: &Bytes) -> Result<(), FrameError> {
-    let mut next = Some(first.clone());
-    while let Some(frame) = next {
-        frame::write_frame(stream, &frame, FRAME_DEADLINE).await?;
+/// Writes a frame and everything else that waits, then flushes. Gives back the frame it broke at, and whether that was the
+/// first one.
+async fn write_burst(context: &Context, peer: &Peer, stream: &mut Stream, first: Bytes) -> Result<(), (Bytes, bool)> {
+    let (mut frame, mut is_first) = (first, true);
+    loop {
+        if frame::write_frame(stream, &frame, FRAME_DEADLINE).await.is_err() {
+            return Err((frame, is_first));
+        }
         context.shared.stats.consensus.sent(frame.len());
         peer.sent(frame.len());
-        next = peer.consensus.try_pop();
+        let Some(next) = peer.consensus.try_pop() else {
+            return frame::flush(stream, FRAME_DEADLINE).await.map_err(|_| (frame, is_first));
+        };
+        (frame, is_first) = (next, false);
     }
-    frame::flush(stream, FRAME_DEADLINE).await
 }
 
 /// The memory that unread consensus frames of one peer may take.

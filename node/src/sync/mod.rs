@@ -196,12 +196,10 @@ fn check_synced(
     if block.height() != parent.next() {
         return Err(format!("block {} came where {} was asked for", block.height(), parent.next()));
     }
-    let certificate = certificate.ok_or_else(|| format!("block {} came without certificate", block.height()))?;
-    if certificate.block_hash != block.hash() || certificate.height != block.height() {
-        return Err(format!("block {} came with the certificate of another block", block.height()));
-    }
     let set = chain.sets.at(block.height());
-    set.verify_certificate(chain.genesis, &certificate).map_err(|e| e.to_string())?;
+    basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
+        .map_err(|e| e.to_string())?;
+    let Some(certificate) = certificate else { return Ok(None) };
     verifier.check_body(&block).map_err(|e| e.to_string())?;
     Ok(Some((block, certificate)))
 }

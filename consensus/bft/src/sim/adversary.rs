@@ -1,12 +1,12 @@
 //! Validators that do not keep to the protocol. Each runs an honest engine, whose words it twists.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_primitives::{B256, HashFn, Height, Round, SealedBlock};
+use basalt_primitives::{B256, HashFn, Height, Round, SealedBlock, ValidatorSet};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Message, Proposal, RoundChange, SignedMessage, Vote};
+use crate::{Message, Proposal, RoundChange, SignedMessage, Vote, election};
 
 /// Messages an adversary remembers.
 const MEMORY: usize = 64;
@@ -28,6 +28,8 @@ enum Kind {
     Inventor,
     /// Says that what is being voted on is decided, and that its state is wherever it likes.
     Impostor,
+    /// Proposes new blocks in rounds that nobody has asked for.
+    Usurper,
     /// Any of the above, from one message to the next.
     Fickle,
 }
@@ -35,6 +37,7 @@ enum Kind {
 /// A Byzantine validator.
 #[derive(Debug)]
 pub struct Adversary {
+    set: Arc<ValidatorSet>,
     own: u16,
     kind: Kind,
     /// The other face of each block it has equivocated about.
@@ -43,8 +46,12 @@ pub struct Adversary {
 }
 
 impl Adversary {
-    pub(super) const fn new(own: u16, kind: u8) -> Self {
-        let kind = match kind % 8 {
+    pub(super) const fn new(set: Arc<ValidatorSet>, own: u16, kind: u8) -> Self {
+        Self { set, own, kind: Self::kind_of(kind), twisted: BTreeMap::new(), memory: Vec::new() }
+    }
+
+    const fn kind_of(kind: u8) -> Kind {
+        match kind % 9 {
             0 => Kind::Equivocator,
             1 => Kind::YesSayer,
             2 => Kind::Withholder,
@@ -52,14 +59,14 @@ impl Adversary {
             4 => Kind::Forgetter,
             5 => Kind::Inventor,
             6 => Kind::Impostor,
+            7 => Kind::Usurper,
             _ => Kind::Fickle,
-        };
-        Self { own, kind, twisted: BTreeMap::new(), memory: Vec::new() }
+        }
     }
 
     fn kind(&self, rng: &mut ChaCha8Rng) -> Kind {
         match self.kind {
-            Kind::Fickle => Self::new(self.own, rng.random_range(0..7)).kind,
+            Kind::Fickle => Self::kind_of(rng.random_range(0..8)),
             kind => kind,
         }
     }
@@ -85,6 +92,7 @@ impl Adversary {
                 let vote = Vote { height, round, block_hash: p.block.hash() };
                 vec![Message::Prepare(vote), Message::Commit(vote)]
             }
+            (Message::Proposal(p), Kind::Usurper) => self.usurp(p),
             (Message::Prepare(vote), Kind::YesSayer) if rng.random_bool(0.3) => vec![Message::Commit(*vote)],
             (Message::Commit(_) | Message::RoundChange(_), Kind::Replayer) => self.recall(rng).into_iter().collect(),
             (Message::Prepare(_), Kind::Forgetter) if rng.random_bool(0.2) => {
@@ -133,6 +141,18 @@ impl Adversary {
         self.memory.get(at).cloned()
     }
 
+    /// A new block for the next round that this validator is the proposer of.
+    fn usurp(&self, heard: &Proposal) -> Vec<Message> {
+        let rounds = (1..=self.set.len() as u32).map(|ahead| Round(heard.round.0.saturating_add(ahead)));
+        let mine = rounds.into_iter().find(|round| election::proposer(&self.set, heard.height, *round) == self.own);
+        let Some(round) = mine else { return Vec::new() };
+        let mut block = heard.block.block().clone();
+        block.header.first_round = round;
+        let block = SealedBlock::new(block, HashFn::Sha256);
+        let proposal = Proposal { height: heard.height, round, block, justification: Vec::new(), prepared: None };
+        vec![Message::Proposal(proposal)]
+    }
+
     /// The same message about another block.
     fn other_face(&mut self, message: &Message) -> Message {
         let twist_vote = |twisted: &BTreeMap<B256, B256>, vote: &Vote| {
@@ -144,6 +164,12 @@ impl Adversary {
                 let block = twist(&p.block);
                 self.twisted.insert(p.block.hash(), block.hash());
                 Message::Proposal(Proposal { block, ..p.clone() })
+            }
+            Message::Proposal(p) => {
+                let mut block = p.block.block().clone();
+                block.header.first_round = p.round;
+                let block = SealedBlock::new(block, HashFn::Sha256);
+                Message::Proposal(Proposal { block, prepared: None, ..p.clone() })
             }
             Message::Prepare(vote) => Message::Prepare(twist_vote(&self.twisted, vote)),
             Message::Commit(vote) => Message::Commit(twist_vote(&self.twisted, vote)),

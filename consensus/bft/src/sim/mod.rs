@@ -10,7 +10,11 @@ use basalt_consensus::{
 };
 use basalt_primitives::{
     Address, B256, Block, CommitCertificate, HashFn, Header, Height, PublicKey, Round, Seal, SealedBlock, Signature,
-    Validator, ValidatorSet, chainspec::BftParams, header::HEADER_VERSION, layout::Layout, validators::VoteKind,
+    Validator, ValidatorSet,
+    chainspec::BftParams,
+    header::HEADER_VERSION,
+    layout::Layout,
+    validators::{VoteKind, vote_bytes},
 };
 use rand_chacha::ChaCha8Rng;
 
@@ -167,8 +171,13 @@ impl Lab for BftLab {
     }
 
     fn verify_certificate(&self, certificate: &CommitCertificate) -> bool {
-        // A certificate says the same as a message that carries it.
-        self.verify(&self.signed(0, Message::Decided(certificate.clone())))
+        let CommitCertificate { height, round, block_hash, signatures } = certificate;
+        let bytes = vote_bytes(self.genesis_hash(), VoteKind::Commit, *height, *round, *block_hash);
+        let signed = signatures.iter().filter(|s| {
+            let key = self.set.get(s.validator).map(|v| v.public_key);
+            key.is_some_and(|key| fake_signature(key, &bytes) == s.signature)
+        });
+        self.set.power_of(signed.map(|s| s.validator)) >= self.set.quorum()
     }
 
     fn describe(&self, message: &Message) -> String {
@@ -196,10 +205,34 @@ impl Lab for BftLab {
         Some(Statement { kind: message.name(), height, round, block })
     }
 
-    fn promise(&self, message: &Message) -> Option<(Height, Round)> {
-        match message {
-            Message::RoundChange(m) => Some((m.height, m.round)),
+    fn promise(&self, record: &Record) -> Option<(Height, Round)> {
+        match record {
+            Record::Round { height, round } => Some((*height, *round)),
             _ => None,
+        }
+    }
+
+    fn recorded(&self, records: &[Record], message: &Message) -> bool {
+        let (height, round) = (message.height(), message.round());
+        let in_round = |record: &Record| match record {
+            Record::Round { height: h, round: r } | Record::Recovered { height: h, round: r, .. } => {
+                *h == height && *r >= round
+            }
+            Record::Vote { height: h, prepared } => *h == height && prepared.certificate.round >= round,
+            Record::Initial { .. } => false,
+        };
+        let voted = |vote: &crate::Vote, record: &Record| match record {
+            Record::Vote { height: h, prepared } => {
+                let claim = prepared.certificate.claim();
+                *h == height && (claim.round, claim.block_hash) == (round, vote.block_hash)
+            }
+            _ => false,
+        };
+        match message {
+            Message::Commit(vote) => records.iter().any(|record| voted(vote, record)),
+            Message::Proposal(_) | Message::Prepare(_) if round == Round::ZERO => !records.is_empty(),
+            Message::Proposal(_) | Message::Prepare(_) | Message::RoundChange(_) => records.iter().any(in_round),
+            _ => true,
         }
     }
 
@@ -212,7 +245,7 @@ impl Lab for BftLab {
     }
 
     fn adversary(&self, validator: u16, kind: u8) -> Adversary {
-        Adversary::new(validator, kind)
+        Adversary::new(Arc::clone(&self.set), validator, kind)
     }
 
     fn corrupt(&self, adversary: &mut Adversary, rng: &mut ChaCha8Rng, to: u16, message: &Message) -> Vec<Message> {

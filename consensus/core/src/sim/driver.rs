@@ -65,13 +65,18 @@ impl<L: Lab> World<'_, L> {
                 None => return Ok(()),
                 Some(Effect::Persist(_)) => {
                     process.syncing = true;
+                    let dies = process.dies_syncing;
                     let delay = self.rng.random_range(0..=self.plan.sync_ms);
                     self.schedule(delay, Event::Synced { node, epoch });
+                    if dies {
+                        let down = self.rng.random_range(1..1_500);
+                        self.crash(node, down)?;
+                    }
                 }
                 Some(_) => {
                     let effect = process.queue.pop_front();
                     effect.map_or(Ok(()), |effect| self.effect(node, epoch, effect))?;
-                    self.burn_fuse(node);
+                    self.burn_fuse(node)?;
                 }
             }
         }
@@ -82,20 +87,33 @@ impl<L: Lab> World<'_, L> {
         let Some(process) = &mut this.process else { return Ok(()) };
         process.syncing = false;
         if let Some(Effect::Persist(record)) = process.queue.pop_front() {
-            this.disk.records.get_or_insert_default().push(record);
+            self.keep_record(node, record)?;
         }
-        self.burn_fuse(node);
+        self.burn_fuse(node)?;
         self.carry_out(node)
     }
 
-    fn burn_fuse(&mut self, node: usize) {
-        let Some(process) = &mut self.nodes[node].process else { return };
-        let Some(fuse) = &mut process.fuse else { return };
-        *fuse -= 1;
-        if *fuse == 0 {
-            let down = self.rng.random_range(1..1_500);
-            self.crash(node, down);
+    /// A record has reached the disk.
+    pub(super) fn keep_record(&mut self, node: usize, record: <L::Engine as Engine>::Record) -> Result<(), Violation> {
+        let this = &mut self.nodes[node];
+        if let Some((height, round)) = self.lab.promise(&record)
+            && this.honest
+        {
+            self.oracles.promise(this.validator, height, round, this.wiped)?;
         }
+        this.disk.records.get_or_insert_default().push(record);
+        Ok(())
+    }
+
+    fn burn_fuse(&mut self, node: usize) -> Result<(), Violation> {
+        let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
+        let Some(fuse) = &mut process.fuse else { return Ok(()) };
+        *fuse -= 1;
+        if *fuse > 0 {
+            return Ok(());
+        }
+        let down = self.rng.random_range(1..1_500);
+        self.crash(node, down)
     }
 
     fn feed(&mut self, delay: Millis, node: usize, epoch: u64, input: InputOf<L::Engine>) {
@@ -138,11 +156,13 @@ impl<L: Lab> World<'_, L> {
         self.log(|w| format!("n{node} says {} to {to:?}", w.lab.describe(&message)));
         let validator = self.nodes[node].validator;
         if self.nodes[node].honest {
+            let records = self.nodes[node].disk.records.as_ref();
+            let question = records.is_none() && self.lab.statement(&message).is_none();
+            if !question {
+                oracle::spoken_is_recorded(self.lab, records, &message)?;
+            }
             if let Some(statement) = self.lab.statement(&message) {
                 self.oracles.no_equivocation(validator, statement)?;
-            }
-            if let Some((height, round)) = self.lab.promise(&message) {
-                self.oracles.promise(validator, height, round);
             }
         }
         let signed = self.lab.sign(validator, message.clone());

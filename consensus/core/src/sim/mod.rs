@@ -68,8 +68,14 @@ pub trait Lab {
     fn describe(&self, message: &<Self::Engine as Engine>::Message) -> String;
     /// The statement in a message that binds its signer, if there is one.
     fn statement(&self, message: &<Self::Engine as Engine>::Message) -> Option<Statement>;
-    /// The promise in a message never to vote below a round of a height.
-    fn promise(&self, message: &<Self::Engine as Engine>::Message) -> Option<(Height, Round)>;
+    /// The promise in a record never to vote below a round of a height.
+    fn promise(&self, record: &<Self::Engine as Engine>::Record) -> Option<(Height, Round)>;
+    /// Whether what must be on disk before this message leaves is in the record.
+    fn recorded(
+        &self,
+        records: &[<Self::Engine as Engine>::Record],
+        message: &<Self::Engine as Engine>::Message,
+    ) -> bool;
     /// Whether an engine has all it needs to vote.
     fn ready(&self, engine: &Self::Engine) -> bool;
     /// What an engine says about itself, for the log.

@@ -67,6 +67,8 @@ pub(super) struct Process<E: Engine> {
     pub tip: SealedBlock,
     /// Effects left until it crashes.
     pub fuse: Option<u32>,
+    /// Whether it crashes during its next sync.
+    pub dies_syncing: bool,
     /// The next Tick, in true time.
     pub tick_at: Option<Millis>,
     /// What the engine was last told of the mempool.
@@ -92,6 +94,8 @@ pub(super) struct Node<L: Lab> {
     pub adversary: Option<L::Adversary>,
     /// Whether the oracles hold it to the rules.
     pub honest: bool,
+    /// Whether it has lost its record, once.
+    pub wiped: bool,
     /// Never started.
     pub silent: bool,
 }

@@ -23,12 +23,24 @@ impl Violation {
     }
 }
 
+/// Persist before you speak: what a message rests on is on the speaker's disk when it leaves.
+pub fn spoken_is_recorded<L: Lab>(
+    lab: &L,
+    records: Option<&Vec<<L::Engine as Engine>::Record>>,
+    message: &<L::Engine as Engine>::Message,
+) -> Result<(), Violation> {
+    if records.is_some_and(|records| lab.recorded(records, message)) {
+        return Ok(());
+    }
+    Err(Violation::new("persist before you speak", format!("{} left without its record", lab.describe(message))))
+}
+
 /// What has been seen so far by someone who sees everything.
 #[derive(Debug, Default)]
 pub struct Oracles {
     decided: BTreeMap<Height, B256>,
     said: BTreeMap<(u16, &'static str, Height, Round), B256>,
-    promised: BTreeMap<(u16, Height), Round>,
+    promised: BTreeMap<(Height, u16), Round>,
 }
 
 impl Oracles {
@@ -48,7 +60,7 @@ impl Oracles {
     /// nothing new below a round it has promised to have left.
     pub fn no_equivocation(&mut self, validator: u16, statement: Statement) -> Result<(), Violation> {
         let Statement { kind, height, round, block } = statement;
-        let promised = self.promised.get(&(validator, height)).copied().unwrap_or_default();
+        let promised = self.promised.get(&(height, validator)).copied().unwrap_or_default();
         match self.said.insert((validator, kind, height, round), block) {
             Some(first) if first != block => Err(Violation::new(
                 "no equivocation",
@@ -62,10 +74,18 @@ impl Oracles {
         }
     }
 
-    /// Notes a promise to leave all rounds below one.
-    pub fn promise(&mut self, validator: u16, height: Height, round: Round) {
-        let promised = self.promised.entry((validator, height)).or_default();
+    /// Rounds are earned: an honest validator asks at most for the round after the highest that an honest one has asked
+    /// for. Liars alone carry nobody away. (A validator that lost its record may have to believe one: `excused`.)
+    pub fn promise(&mut self, validator: u16, height: Height, round: Round, excused: bool) -> Result<(), Violation> {
+        let of_height = self.promised.range((height, 0)..=(height, u16::MAX)).map(|(_, round)| *round);
+        let highest = of_height.max().unwrap_or_default();
+        if round > highest.next() && !excused {
+            let what = format!("validator {validator} asks for {height}/{round}, the others for {highest} at most");
+            return Err(Violation::new("rounds are earned", what));
+        }
+        let promised = self.promised.entry((height, validator)).or_default();
         *promised = round.max(*promised);
+        Ok(())
     }
 
     /// The highest height anyone has decided.

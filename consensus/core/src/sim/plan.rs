@@ -24,6 +24,8 @@ pub struct Crash {
     pub node: usize,
     /// How many more effects it carries out before it dies: 0 dies at once, 1 after the next sync or send, and so on.
     pub fuse: u32,
+    /// Instead: it dies in the middle of its next sync.
+    pub during_sync: bool,
     /// How long it stays down.
     pub down: Millis,
     /// Whether the sign record is gone.
@@ -131,7 +133,7 @@ impl Plan {
             }
             budget -= power;
             match rng.random_range(0..8) {
-                0..=3 => self.byzantine[usize::from(validator)] = Some(rng.random_range(0..8)),
+                0..=3 => self.byzantine[usize::from(validator)] = Some(rng.random_range(0..9)),
                 4 => self.twins.push(validator),
                 5 => self.silent.push(validator),
                 _ => wipeable.push(usize::from(validator)),
@@ -206,7 +208,7 @@ impl Plan {
 fn draw_crash(rng: &mut ChaCha8Rng, before: Millis, node: usize) -> Crash {
     let down = *pick(rng, &[1, 50, 500, 3_000]);
     let (at, fuse) = (rng.random_range(0..before), rng.random_range(0..6));
-    Crash { at, node, fuse, down, lose_record: false, lose_ledger: false }
+    Crash { at, node, fuse, during_sync: rng.random_bool(0.3), down, lose_record: false, lose_ledger: false }
 }
 
 fn pick<'a, T>(rng: &mut ChaCha8Rng, choices: &'a [T]) -> &'a T {

@@ -178,6 +178,7 @@ impl<'a, L: Lab> World<'a, L> {
                 clients: Default::default(),
                 adversary: kind.map(|kind| self.lab.adversary(validator, kind)),
                 honest: kind.is_none() && !twin,
+                wiped: false,
                 silent: self.plan.silent.contains(&validator),
             });
         }
@@ -211,10 +212,7 @@ impl<'a, L: Lab> World<'a, L> {
                 self.nodes[node].clients.insert(tx);
                 if self.nodes[node].process.is_some() { self.add_transactions(node, [tx].into()) } else { Ok(()) }
             }
-            Event::Crash(crash) => {
-                self.plan_crash(crash);
-                Ok(())
-            }
+            Event::Crash(crash) => self.plan_crash(crash),
             Event::Restart(node) => self.restart(node),
             Event::Heal => self.heal(),
         }
@@ -265,39 +263,41 @@ impl<'a, L: Lab> World<'a, L> {
         }
     }
 
-    fn plan_crash(&mut self, index: usize) {
+    fn plan_crash(&mut self, index: usize) -> Result<(), Violation> {
         let crash = self.plan.crashes[index].clone();
-        let Some(process) = &mut self.nodes[crash.node].process else { return };
+        let Some(process) = &mut self.nodes[crash.node].process else { return Ok(()) };
         if crash.fuse > 0 && !crash.lose_record {
-            process.fuse = Some(crash.fuse);
-            return;
+            process.dies_syncing = crash.during_sync;
+            process.fuse = Some(crash.fuse).filter(|_| !crash.during_sync);
+            return Ok(());
         }
-        self.crash(crash.node, crash.down);
+        self.crash(crash.node, crash.down)?;
         let disk = &mut self.nodes[crash.node].disk;
-        if crash.lose_record {
-            disk.records = None;
-        }
         if crash.lose_ledger {
             disk.lose_ledger();
         }
+        if crash.lose_record {
+            disk.records = None;
+            self.nodes[crash.node].wiped = true;
+        }
+        Ok(())
     }
 
     /// The process dies. What was being written may or may not have reached the disk.
-    pub(super) fn crash(&mut self, node: usize, down: Millis) {
+    pub(super) fn crash(&mut self, node: usize, down: Millis) -> Result<(), Violation> {
         self.log(|_| format!("n{node} CRASH, down {down} ms"));
         let (record_made_it, block_made_it) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
         let this = &mut self.nodes[node];
-        let Some(mut process) = this.process.take() else { return };
-        if let (true, true, Some(crate::Effect::Persist(record))) =
-            (process.syncing, record_made_it, process.queue.pop_front())
-        {
-            this.disk.records.get_or_insert_default().push(record);
-        }
+        let Some(mut process) = this.process.take() else { return Ok(()) };
         if let (true, Some((block, certificate))) = (block_made_it, process.executing.pop_front()) {
             this.disk.append(block, certificate);
         }
         this.pool = Mempool::default();
         self.schedule(down.max(1), Event::Restart(node));
+        match process.queue.pop_front() {
+            Some(crate::Effect::Persist(record)) if process.syncing && record_made_it => self.keep_record(node, record),
+            _ => Ok(()),
+        }
     }
 
     fn restart(&mut self, node: usize) -> Result<(), Violation> {
@@ -327,6 +327,7 @@ impl<'a, L: Lab> World<'a, L> {
             tip: head.block,
             fuse: None,
             tick_at: None,
+            dies_syncing: false,
             told_pending: false,
         });
         let known: Vec<String> = restored.records.iter().flatten().map(|_| ".".to_owned()).collect();
@@ -346,6 +347,7 @@ impl<'a, L: Lab> World<'a, L> {
         for node in 0..self.nodes.len() {
             if let Some(process) = &mut self.nodes[node].process {
                 process.fuse = None;
+                process.dies_syncing = false;
             }
             self.restart(node)?;
         }

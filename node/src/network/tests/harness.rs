@@ -74,6 +74,7 @@ pub(super) struct Node {
 pub(super) fn plan(seed: u8) -> Plan {
     let config = NetworkConfig {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        hello_timeout: PATIENCE,
         redial_first: Duration::from_millis(50),
         max_block_bytes: 1 << 20,
         ..NetworkConfig::default()

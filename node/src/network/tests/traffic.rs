@@ -109,7 +109,7 @@ async fn collect(node: &mut Node, n: usize) -> HashSet<Bytes> {
     let mut all = HashSet::new();
     while all.len() < n {
         let batch = soon(node.events.transactions.recv()).await.expect("a batch");
-        all.extend(batch.transactions);
+        all.extend(batch.transactions.into_iter().filter(|t| t.starts_with(b"transaction")));
     }
     all
 }
@@ -148,7 +148,7 @@ async fn a_batch_reaches_all() {
     }
     for i in 0..4u8 {
         let expected: HashSet<Bytes> = (0..4).filter(|j| *j != i).flat_map(|j| transactions(j, 500)).collect();
-        assert_eq!(collect(&mut nodes[usize::from(i)], 1500).await, expected);
+        assert!(collect(&mut nodes[usize::from(i)], 1500).await == expected);
     }
 }
 
