@@ -33,7 +33,10 @@ impl Process {
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
         let state = fields.next()?;
         let started = fields.nth(18)?.parse().ok()?;
-        (state != "Z").then_some(Self { pid, started })
+        // While threads of a process are still ending, its first thread may be a zombie already; files and locks are
+        // released only with the last one.
+        let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        (state != "Z" || threads() > 1).then_some(Self { pid, started })
     }
 
     fn alive(self) -> bool {
