@@ -16,7 +16,7 @@ pub struct Cut {
 }
 
 /// A crash of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Crash {
     /// When.
     pub at: Millis,

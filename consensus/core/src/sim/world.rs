@@ -269,8 +269,8 @@ impl<'a, L: Lab> World<'a, L> {
         let crash = self.plan.crashes[index].clone();
         let Some(process) = &mut self.nodes[crash.node].process else { return Ok(()) };
         if crash.fuse > 0 && !crash.lose_record {
-            process.dies_syncing = crash.during_sync;
-            process.fuse = Some(crash.fuse).filter(|_| !crash.during_sync);
+            process.dies_syncing = crash.during_sync.then_some(crash.down);
+            process.fuse = Some((crash.fuse, crash.down)).filter(|_| !crash.during_sync);
             return Ok(());
         }
         self.crash(crash.node, crash.down)?;
@@ -329,7 +329,7 @@ impl<'a, L: Lab> World<'a, L> {
             tip: head.block,
             fuse: None,
             tick_at: None,
-            dies_syncing: false,
+            dies_syncing: None,
             told_pending: false,
         });
         let known: Vec<String> = restored.records.iter().flatten().map(|_| ".".to_owned()).collect();
@@ -349,7 +349,7 @@ impl<'a, L: Lab> World<'a, L> {
         for node in 0..self.nodes.len() {
             if let Some(process) = &mut self.nodes[node].process {
                 process.fuse = None;
-                process.dies_syncing = false;
+                process.dies_syncing = None;
             }
             self.restart(node)?;
         }
