@@ -18,7 +18,7 @@ fn keys() -> Vec<SecretKey> {
 
 fn set() -> ValidatorSet {
     let validators = keys().iter().map(|k| Validator { public_key: k.public_key(), power: 1 }).collect();
-    ValidatorSet::new(validators).unwrap()
+    ValidatorSet::new(validators).expect("made above")
 }
 
 fn sign(from: u16, message: Message) -> SignedMessage {
@@ -136,13 +136,13 @@ fn another_chain_another_signer_another_signature_do_not() {
 fn every_inner_signature_counts() {
     let inner = |message: &mut Message, i: usize| match message {
         Message::Proposal(m) if i < 3 => m.justification[i].signature.0[0] ^= 1,
-        Message::Proposal(m) => m.prepared.as_mut().unwrap().signatures[i - 3].signature.0[0] ^= 1,
-        Message::RoundChange(m) => m.prepared.as_mut().unwrap().signatures[i % 3].signature.0[0] ^= 1,
-        Message::SignState(m) => m.prepared.as_mut().unwrap().signatures[i % 3].signature.0[0] ^= 1,
+        Message::Proposal(m) => m.prepared.as_mut().expect("made above").signatures[i - 3].signature.0[0] ^= 1,
+        Message::RoundChange(m) => m.prepared.as_mut().expect("made above").signatures[i % 3].signature.0[0] ^= 1,
+        Message::SignState(m) => m.prepared.as_mut().expect("made above").signatures[i % 3].signature.0[0] ^= 1,
         Message::Decided(m) => m.signatures[i % 3].signature.0[0] ^= 1,
         _ => unreachable!(),
     };
-    let state = one_of_each().pop().unwrap();
+    let state = one_of_each().pop().expect("made above");
     for message in [proposal(), change(2, Some(prepared())), Message::Decided(certificate()), state] {
         for i in 0..6 {
             let mut broken = message.clone();

@@ -76,7 +76,7 @@ impl Adversary {
         let honest = vec![message.clone()];
         match self.kind(rng) {
             Kind::Equivocator if to % 2 == 1 => vec![self.other_face(message)],
-            Kind::Withholder if (u64::from(to) + message.height().0) % 3 == 0 => Vec::new(),
+            Kind::Withholder if (u64::from(to) + message.height().0).is_multiple_of(3) => Vec::new(),
             Kind::Replayer => honest.into_iter().chain(self.recall(rng)).collect(),
             Kind::Forgetter => vec![forget(rng, message)],
             Kind::Inventor if rng.random_bool(0.5) => vec![invent(rng, message)],

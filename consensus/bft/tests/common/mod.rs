@@ -11,8 +11,8 @@ use basalt_bft::{
 };
 use basalt_consensus::{Effect, Engine, Input, Restored, Target, Verdict, Verified, sim::Lab};
 use basalt_primitives::{
-    Address, B256, Block, CommitCertificate, HashFn, Header, Height, Millis, Round, SealedBlock, chainspec::BftParams,
-    validators::VoteKind,
+    Address, B256, Block, CommitCertificate, HashFn, Header, Height, Millis, PublicKey, Round, SealedBlock,
+    chainspec::BftParams, validators::VoteKind,
 };
 
 type In = Input<SignedMessage, Record>;
@@ -195,13 +195,17 @@ impl Bench {
         Message::Proposal(Proposal { height, round: Round(round), block: block.clone(), justification, prepared })
     }
 
+    fn key(&self, validator: u16) -> PublicKey {
+        self.lab.set().get(validator).map(|v| v.public_key).expect("a validator")
+    }
+
     pub fn sign_state(&self, height: u64, round: u32, nonce: u64, prepared: Option<PreparedCertificate>) -> Message {
-        let asker = self.lab.set().get(self.own).unwrap().public_key;
+        let asker = self.key(self.own);
         Message::SignState(SignState { height: Height(height), asker, nonce, round: Round(round), prepared })
     }
 
     pub fn question(&self, asker: u16, nonce: u64) -> Message {
-        let key = self.lab.set().get(asker).unwrap().public_key;
+        let key = self.key(asker);
         Message::SignStateRequest(SignStateRequest { height: Height(1), key, nonce })
     }
 

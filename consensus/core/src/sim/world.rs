@@ -130,16 +130,21 @@ impl<'a, L: Lab> World<'a, L> {
         Err(self.stuck())
     }
 
+    /// Runs a plan with the log on.
+    pub fn trace(lab: &'a L, plan: &Plan) -> (Result<Summary, Violation>, Vec<String>) {
+        let mut world = Self::new(lab, plan.clone());
+        world.log = Some(Vec::new());
+        let result = world.run();
+        (result, world.log.unwrap_or_default())
+    }
+
     /// Runs a plan; when it fails, runs it again with the log on and adds seed and last events to what went wrong.
     pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, String> {
         let failure = match Self::new(lab, plan.clone()).run() {
             Ok(summary) => return Ok(summary),
             Err(violation) => violation,
         };
-        let mut again = Self::new(lab, plan.clone());
-        again.log = Some(Vec::new());
-        let repeated = again.run();
-        let log = again.log.unwrap_or_default();
+        let (repeated, log) = Self::trace(lab, plan);
         let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
         let tail = log[log.len().saturating_sub(keep)..].join("\n");
         let same = if repeated.err().as_ref() == Some(&failure) {
