@@ -1,1 +1,27 @@
-//! execution
+//! EVM execution and the state trie.
+//!
+//! Transactions of an ordered block come in with the block's environment and a [`StateReader`] of the state before it;
+//! receipts and [`StateChanges`](basalt_primitives::state::StateChanges) go out ([`Executor`]). The changes go into the
+//! [`trie`], which answers with the new state root and the nodes to write. Nothing here writes to disk, and nothing knows
+//! how state is stored: execution owns the ports it reads through ([`ports`]).
+
+mod block_state;
+pub mod call;
+pub mod env;
+mod evm;
+pub mod executor;
+pub mod genesis;
+pub mod memory;
+pub mod ports;
+pub mod skip;
+mod transfer;
+pub mod trie;
+
+pub use call::{CallEnd, CallError, CallOutcome, CallRequest};
+pub use env::BlockEnv;
+pub use executor::{BuildLimits, Built, ExecError, Executed, Executor};
+pub use genesis::genesis_state;
+pub use memory::MemoryState;
+pub use ports::{StateError, StateReader, TrieReader};
+pub use skip::SkipReason;
+pub use trie::{StateTrie, TrieBatch, TrieError};

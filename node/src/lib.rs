@@ -1,1 +1,19 @@
-//! node
+//! The Basalt node: everything around the engines, the executor and the ledger that makes them a running process.
+
+pub mod bench;
+pub mod chain;
+mod client;
+pub mod clock;
+pub mod cmd;
+pub mod config;
+pub mod driver;
+pub mod ingress;
+pub mod keys;
+pub mod mempool;
+pub mod monitor;
+pub mod network;
+pub mod proposer;
+pub mod rpc;
+pub mod service;
+pub mod sync;
+pub mod validators;

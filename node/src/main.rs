@@ -1,1 +1,5 @@
-fn main() {}
+//! The `basalt` binary.
+
+fn main() -> std::process::ExitCode {
+    basalt_node::cmd::main()
+}

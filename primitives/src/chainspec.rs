@@ -7,8 +7,12 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Block, HashFn, Header, Height, Millis, Round, Seal, SealedBlock, Validator, ValidatorSet, header::HEADER_VERSION,
-    layout::Layout, merkle, validators::SetError,
+    Block, HashFn, Header, Height, Millis, Round, Seal, SealedBlock, Validator, ValidatorSet,
+    block::MAX_TRANSACTION_BYTES,
+    header::{HEADER_VERSION, MAX_TIMESTAMP_MS},
+    layout::Layout,
+    merkle,
+    validators::SetError,
 };
 
 /// Everything a network agrees on before its first block.
@@ -69,7 +73,7 @@ pub struct BftParams {
 
 /// Fee rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase", tag = "kind", from = "FeesJson")]
 pub enum Fees {
     /// Gas costs nothing: base fee 0 for ever, any gas price from 0 is accepted.
     #[serde(rename = "zero")]
@@ -84,18 +88,37 @@ pub enum Fees {
     },
 }
 
-/// EVM rule sets a chain can start with or switch to.
+/// [`Fees`] as they are read: serde ignores unknown keys beside the tag of a unit variant, but not of an empty one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, tag = "kind")]
+enum FeesJson {
+    #[serde(rename = "zero")]
+    Zero {},
+    #[serde(rename = "eip1559", rename_all = "camelCase")]
+    Eip1559 { initial_base_fee: u64, min_base_fee: u64 },
+}
+
+impl From<FeesJson> for Fees {
+    fn from(json: FeesJson) -> Self {
+        match json {
+            FeesJson::Zero {} => Self::Zero,
+            FeesJson::Eip1559 { initial_base_fee, min_base_fee } => Self::Eip1559 { initial_base_fee, min_base_fee },
+        }
+    }
+}
+
+/// EVM rule sets a chain can start with or switch to. The numbers are hashed: a new fork gets the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EvmFork {
     /// March 2023.
-    Shanghai,
+    Shanghai = 0,
     /// March 2024.
-    Cancun,
+    Cancun = 1,
     /// May 2025.
-    Prague,
+    Prague = 2,
     /// December 2025.
-    Osaka,
+    Osaka = 3,
 }
 
 /// A validator named in genesis.
@@ -154,6 +177,10 @@ pub enum SpecError {
     },
 }
 
+fn refuse(field: &'static str, problem: &str) -> Result<(), SpecError> {
+    Err(SpecError::Field { field, problem: problem.to_owned() })
+}
+
 impl ChainSpec {
     /// Reads and checks `genesis.json`.
     pub fn from_json(json: &str) -> Result<Self, SpecError> {
@@ -170,39 +197,72 @@ impl ChainSpec {
 
     /// Checks every field's range.
     pub fn check(&self) -> Result<(), SpecError> {
-        let field = |field, problem: &str| Err(SpecError::Field { field, problem: problem.to_owned() });
         if self.name.is_empty() || self.name.chars().count() > 64 {
-            return field("name", "must have 1 to 64 characters");
+            return refuse("name", "must have 1 to 64 characters");
         }
         if self.chain_id == 0 {
-            return field("chainId", "must not be 0");
+            return refuse("chainId", "must not be 0");
+        }
+        if self.genesis_time_ms > MAX_TIMESTAMP_MS {
+            return refuse("genesisTimeMs", "must be milliseconds since 1970 and below 2^48");
         }
         if self.gas_limit < 1_000_000 || self.gas_limit > 1 << 40 {
-            return field("gasLimit", "must be between 1,000,000 and 2^40");
+            return refuse("gasLimit", "must be between 1,000,000 and 2^40");
         }
-        if self.max_block_bytes < 256 * 1024 || self.max_block_bytes > 16 * 1024 * 1024 {
-            return field("maxBlockBytes", "must be between 256 KiB and 16 MiB");
+        if self.max_block_bytes < 256 * 1024 || self.max_block_bytes > MAX_TRANSACTION_BYTES as u64 {
+            return refuse("maxBlockBytes", "must be between 256 KiB and 16 MiB");
         }
+        if matches!(self.fees, Fees::Eip1559 { initial_base_fee, min_base_fee } if initial_base_fee < min_base_fee) {
+            return refuse("fees", "initialBaseFee must not be below minBaseFee");
+        }
+        self.check_forks()?;
+        self.check_alloc()?;
+        self.check_consensus()?;
+        self.validator_set()?;
+        Ok(())
+    }
+
+    fn check_forks(&self) -> Result<(), SpecError> {
         if !self.forks.contains_key(&Height::GENESIS) {
-            return field("forks", "must name the EVM fork of height 0, for example {\"0\": \"osaka\"}");
+            return refuse("forks", "must name the EVM fork of height 0, for example {\"0\": \"osaka\"}");
         }
+        if !self.forks.values().is_sorted() {
+            return refuse("forks", "must not go back to an older fork");
+        }
+        Ok(())
+    }
+
+    fn check_alloc(&self) -> Result<(), SpecError> {
         if self.alloc.values().any(|a| a.storage.values().any(|v| v.is_zero())) {
-            return field("alloc", "storage slots must not hold zero; leave them out");
+            return refuse("alloc", "storage slots must not hold zero; leave them out");
         }
+        let total = self.alloc.values().try_fold(U256::ZERO, |sum, a| sum.checked_add(a.balance));
+        if total.is_none() {
+            return refuse("alloc", "balances must sum to less than 2^256 wei");
+        }
+        Ok(())
+    }
+
+    fn check_consensus(&self) -> Result<(), SpecError> {
         let Consensus::Pbft(p) = &self.consensus;
         if p.round_timeout_ms < 50 || p.round_timeout_ms > p.round_timeout_cap_ms {
-            return field("consensus.roundTimeoutMs", "must be at least 50 and at most roundTimeoutCapMs");
+            return refuse("consensus.roundTimeoutMs", "must be at least 50 and at most roundTimeoutCapMs");
         }
         if p.round_timeout_cap_ms > 60_000 {
-            return field(
+            return refuse(
                 "consensus.roundTimeoutCapMs",
                 "must be at most 60000, so that no network waits longer than a minute",
             );
         }
         if p.block_interval_ms > 60_000 {
-            return field("consensus.blockIntervalMs", "must be at most 60000");
+            return refuse("consensus.blockIntervalMs", "must be at most 60000");
         }
-        self.validator_set()?;
+        if p.clock_tolerance_ms > 60_000 {
+            return refuse("consensus.clockToleranceMs", "must be at most 60000");
+        }
+        if self.validators.iter().any(|v| v.validator.power != 1) {
+            return refuse("validators", "must all have power 1: under pbft votes are equal");
+        }
         Ok(())
     }
 

@@ -7,6 +7,9 @@ use crate::{HashFn, Height, Millis, Round, layout::Layout};
 /// The header version this software writes and reads.
 pub const HEADER_VERSION: u16 = 1;
 
+/// Latest time a header can carry (the year 10889). Decoders refuse more, so that adding to a timestamp cannot overflow.
+pub const MAX_TIMESTAMP_MS: Millis = (1 << 48) - 1;
+
 /// What makes a header expensive or final by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seal {
@@ -66,7 +69,9 @@ impl Header {
         hash_fn.of(&self.layout())
     }
 
-    fn layout(&self) -> Layout {
+    /// The bytes that are hashed.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
         let mut l = Layout::new("basalt/header/v1");
         l.u16(self.version)
             .u64(self.chain_id)

@@ -16,7 +16,10 @@ impl Height {
     /// The height of the genesis block.
     pub const GENESIS: Self = Self(0);
 
-    /// The next height. Panics at `u64::MAX`, which no chain reaches.
+    /// No chain gets here. Decoders refuse more, so that adding to a height that a peer named cannot overflow.
+    pub const MAX: Self = Self(1 << 56);
+
+    /// The next height. Panics at `u64::MAX`, far above [`Self::MAX`].
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

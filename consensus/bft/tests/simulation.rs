@@ -109,7 +109,7 @@ fn one_of_four_wiped_heals_by_itself() {
 
 #[test]
 fn no_seed_breaks_an_invariant() {
-    let (from, count) = (number("BASALT_SIM_FROM", 0), number("BASALT_SIM_SEEDS", 300));
+    let (from, count) = (number("BASALT_SIM_FROM", 0), number("BASALT_SIM_SEEDS", 2_000));
     let mut slowest = (0, 0);
     for seed in from..from + count {
         match BftLab::run_seed(seed) {

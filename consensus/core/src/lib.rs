@@ -39,17 +39,6 @@ impl<M> Verified<M> {
     }
 }
 
-/// What executing a block led to: the three values the next header carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// State root after the block.
-    pub state_root: B256,
-    /// Root of the hash tree over its receipts.
-    pub receipts_root: B256,
-    /// Gas it used.
-    pub gas_used: u64,
-}
-
 /// The driver's judgement of a proposed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

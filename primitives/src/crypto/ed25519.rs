@@ -80,6 +80,12 @@ impl PublicKey {
         SMALL_ORDER_Y.contains(&y)
     }
 
+    /// Whether signatures can verify under this key: it encodes a point of the curve, and not one of small order.
+    #[must_use]
+    pub fn is_valid(&self) -> bool {
+        !self.is_small_order() && zebra::VerificationKey::try_from(self.0).is_ok()
+    }
+
     /// Verifies one signature under ZIP-215; false for small-order keys.
     #[must_use]
     pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
@@ -155,9 +161,9 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// A public key that is not 32 bytes of hex, or of small order.
+/// Not the hex of a key that [`PublicKey::is_valid`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not an Ed25519 public key (64 hex digits, not of small order)")]
+#[error("`{0}` is not an Ed25519 public key (64 hex digits of a point that is not of small order)")]
 pub struct KeyParseError(String);
 
 impl std::str::FromStr for PublicKey {
@@ -167,7 +173,7 @@ impl std::str::FromStr for PublicKey {
         let mut bytes = [0; 32];
         hex::decode_to_slice(s.strip_prefix("0x").unwrap_or(s), &mut bytes).map_err(|_| fail())?;
         let key = Self(bytes);
-        if key.is_small_order() { Err(fail()) } else { Ok(key) }
+        if key.is_valid() { Ok(key) } else { Err(fail()) }
     }
 }
 

@@ -1,0 +1,64 @@
+# Basalt's few commands. `make help` lists them.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# One target directory for every clone and every command (docs/adr/0009): RocksDB's C++ is compiled once.
+CARGO_TARGET_DIR ?= $(HOME)/.cache/basalt/target
+export CARGO_TARGET_DIR
+# ccache first, where it is installed; cargo's own directory, which a fresh shell may not have yet.
+export PATH := $(if $(wildcard /usr/lib/ccache),/usr/lib/ccache:)$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+BASALT := $(CARGO_TARGET_DIR)/debug/basalt
+# The local development network.
+NET ?= basalt-net
+NODES ?= 4
+
+.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: build ## build, create a development network if there is none, run it until Ctrl-C
+	@[ -e $(NET)/genesis.json ] || $(BASALT) network create --dev --nodes $(NODES) --consensus pbft --out $(NET)
+	@exec $(BASALT) network up $(NET)
+
+down: ## stop the network that `make up` runs
+	@if [ -e $(NET)/genesis.json ]; then \
+		[ -x $(BASALT) ] || { echo "there is no binary at $(BASALT) to stop $(NET) with; run 'make build' first" >&2; exit 1; }; \
+		$(BASALT) network down $(NET); \
+	fi
+
+status: ## what each node of the network is doing
+	@$(BASALT) network status $(NET)
+
+clean: down ## stop the network and delete its chain (what was built stays)
+	@rm -rf -- $(NET)
+
+build: bootstrap ## build the binary
+	@cargo build --locked --workspace --bins
+
+bootstrap: ## install what the build needs (Debian, Ubuntu); quiet when nothing is missing
+	@deploy/bootstrap.sh
+
+test: ## every check that CI runs; `make test SUITES="lint rust"` runs some
+	@deploy/bootstrap.sh --test
+	@tests/run.sh $(SUITES)
+
+fmt: ## format the code
+	@cargo fmt --all
+
+lint: ## format check and clippy
+	@tests/run.sh fmt lint
+
+soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10)
+	@tests/soak/run.sh $(or $(MINUTES),10)
+
+bench: build ## measure a fresh network of four validators
+	@tests/bench/run.sh
+
+docker: ## the same network in containers, with Prometheus and Grafana
+	@compose=docker-compose; ! docker compose version >/dev/null 2>&1 || compose="docker compose"; \
+		$$compose up --build --detach

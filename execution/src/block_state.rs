@@ -1,0 +1,258 @@
+//! The state a block runs on: reads through to [`StateReader`] once per account and slot, keeps what transactions
+//! changed, and in the end says how the block's state differs from the one before it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, PoisonError},
+};
+
+use alloy_primitives::{
+    Address, B256, Bytes, KECCAK256_EMPTY, U256,
+    map::{AddressMap, B256Map, HashMap, hash_map},
+};
+use basalt_primitives::state::{Account, StateChanges, StorageChanges};
+use revm::{
+    Database,
+    state::{AccountInfo, Bytecode, EvmState},
+};
+
+use crate::ports::{StateError, StateReader};
+
+/// Contract code that was analysed for the EVM, kept between blocks and calls. Bounded: emptied when full.
+#[derive(Debug, Default)]
+pub(crate) struct CodeCache(Mutex<(B256Map<Bytecode>, usize)>);
+
+impl CodeCache {
+    /// About this many bytes of code are kept.
+    const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+    fn get(&self, hash: &B256) -> Option<Bytecode> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.get(hash).cloned()
+    }
+
+    fn put(&self, hash: B256, code: Bytecode) {
+        let mut cache = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The map entry and the jump table cost about as much again for small contracts.
+        let size = code.len() + code.len() / 8 + 256;
+        if cache.1 + size > Self::MAX_BYTES {
+            *cache = (B256Map::default(), 0);
+        }
+        cache.1 += size;
+        cache.0.insert(hash, code);
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    original: U256,
+    current: U256,
+}
+
+#[derive(Debug, Default)]
+struct Storage {
+    /// What the reader holds is gone; only `slots` count.
+    wiped: bool,
+    slots: HashMap<U256, Slot>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    original: Option<Account>,
+    current: Option<Account>,
+    storage: Option<Box<Storage>>,
+}
+
+impl Entry {
+    fn storage_mut(&mut self) -> &mut Storage {
+        self.storage.get_or_insert_default()
+    }
+
+    fn wipe(&mut self) {
+        *self.storage_mut() = Storage { wiped: true, slots: HashMap::default() };
+    }
+}
+
+/// The state a block runs on.
+pub(crate) struct BlockState<'a> {
+    reader: &'a dyn StateReader,
+    codes: &'a CodeCache,
+    accounts: AddressMap<Entry>,
+    new_code: B256Map<Bytecode>,
+}
+
+impl<'a> BlockState<'a> {
+    pub(crate) fn new(reader: &'a dyn StateReader, codes: &'a CodeCache) -> Self {
+        Self { reader, codes, accounts: AddressMap::default(), new_code: B256Map::default() }
+    }
+
+    fn entry(&mut self, address: Address) -> Result<&mut Entry, StateError> {
+        match self.accounts.entry(address) {
+            hash_map::Entry::Occupied(e) => Ok(e.into_mut()),
+            hash_map::Entry::Vacant(e) => {
+                let account = self.reader.account(&address)?;
+                Ok(e.insert(Entry { original: account, current: account, storage: None }))
+            }
+        }
+    }
+
+    /// The account as it is now.
+    pub(crate) fn account(&mut self, address: Address) -> Result<Option<Account>, StateError> {
+        Ok(self.entry(address)?.current)
+    }
+
+    /// Writes an account that a transaction touched; an empty one ceases to exist (EIP-161).
+    pub(crate) fn put(&mut self, address: Address, account: Account) -> Result<(), StateError> {
+        let entry = self.entry(address)?;
+        if is_empty(&account) {
+            if entry.current.take().is_some() {
+                entry.wipe();
+            }
+        } else {
+            entry.current = Some(account);
+        }
+        Ok(())
+    }
+
+    /// The slot as it is now.
+    pub(crate) fn slot(&mut self, address: Address, slot: U256) -> Result<U256, StateError> {
+        let reader = self.reader;
+        let entry = self.entry(address)?;
+        let storage = entry.storage.get_or_insert_default();
+        if let Some(s) = storage.slots.get(&slot) {
+            return Ok(s.current);
+        }
+        if storage.wiped {
+            return Ok(U256::ZERO);
+        }
+        let value = reader.storage(&address, slot)?;
+        storage.slots.insert(slot, Slot { original: value, current: value });
+        Ok(value)
+    }
+
+    /// Writes a slot of an account that exists.
+    pub(crate) fn put_slot(&mut self, address: Address, slot: U256, value: U256) -> Result<(), StateError> {
+        self.slot(address, slot)?;
+        let storage = self.entry(address)?.storage_mut();
+        storage.slots.entry(slot).or_insert(Slot { original: U256::ZERO, current: U256::ZERO }).current = value;
+        Ok(())
+    }
+
+    /// Takes over what a transaction did.
+    pub(crate) fn commit(&mut self, state: EvmState) -> Result<(), StateError> {
+        for (address, account) in state {
+            if !account.is_touched() {
+                continue;
+            }
+            if account.is_selfdestructed() {
+                let entry = self.entry(address)?;
+                entry.current = None;
+                entry.wipe();
+                continue;
+            }
+            if account.is_created() {
+                self.entry(address)?.wipe();
+            }
+            self.commit_code(address, &account.info)?;
+            self.put(address, account_of(&account.info))?;
+            for (slot, value) in account.changed_storage_slots() {
+                self.put_slot(address, *slot, value.present_value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps code the account did not have before the block. The shared cache is not asked: that some other state
+    /// holds this code says nothing about this one.
+    fn commit_code(&mut self, address: Address, info: &AccountInfo) -> Result<(), StateError> {
+        let before = self.entry(address)?.original.map_or(KECCAK256_EMPTY, |a| a.code_hash);
+        if let Some(code) = info.code.as_ref().filter(|c| !c.is_empty() && info.code_hash != before) {
+            self.new_code.insert(info.code_hash, code.clone());
+        }
+        Ok(())
+    }
+
+    /// How the state differs from the one before the block.
+    pub(crate) fn into_changes(self) -> StateChanges {
+        let mut accounts = Vec::new();
+        let mut storages = Vec::new();
+        for (address, entry) in self.accounts {
+            let storage = entry.storage.as_ref().and_then(|s| storage_changes(s, entry.original.is_some()));
+            if entry.current != entry.original || storage.is_some() {
+                accounts.push((address, entry.current));
+            }
+            // The storage of a deleted account goes with it.
+            if let Some(storage) = storage.filter(|_| entry.current.is_some()) {
+                storages.push((address, storage));
+            }
+        }
+        let used: BTreeSet<B256> = accounts.iter().filter_map(|(_, a)| *a).map(|a| a.code_hash).collect();
+        let code: Vec<(B256, Bytes)> = self
+            .new_code
+            .into_iter()
+            .filter(|(hash, _)| used.contains(hash))
+            .map(|(hash, code)| (hash, code.original_bytes()))
+            .collect();
+        StateChanges {
+            accounts: accounts.into_iter().collect(),
+            storage: storages.into_iter().collect(),
+            code: code.into_iter().collect(),
+        }
+    }
+}
+
+fn storage_changes(storage: &Storage, existed: bool) -> Option<StorageChanges> {
+    let wiped = storage.wiped && existed;
+    let slots: Vec<(U256, U256)> = storage
+        .slots
+        .iter()
+        .filter(|(_, s)| if storage.wiped { !s.current.is_zero() } else { s.current != s.original })
+        .map(|(k, s)| (*k, s.current))
+        .collect();
+    (wiped || !slots.is_empty()).then(|| StorageChanges { wiped, slots: slots.into_iter().collect() })
+}
+
+fn is_empty(a: &Account) -> bool {
+    a.nonce == 0 && a.balance.is_zero() && a.code_hash == KECCAK256_EMPTY
+}
+
+const fn account_of(info: &AccountInfo) -> Account {
+    Account { nonce: info.nonce, balance: info.balance, code_hash: info.code_hash }
+}
+
+impl Database for BlockState<'_> {
+    type Error = StateError;
+
+    fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, StateError> {
+        Ok(self.account(address)?.map(|a| AccountInfo {
+            balance: a.balance,
+            nonce: a.nonce,
+            code_hash: a.code_hash,
+            account_id: None,
+            code: (a.code_hash == KECCAK256_EMPTY).then(Bytecode::default),
+        }))
+    }
+
+    fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, StateError> {
+        if hash == KECCAK256_EMPTY {
+            return Ok(Bytecode::default());
+        }
+        if let Some(code) = self.new_code.get(&hash) {
+            return Ok(code.clone());
+        }
+        if let Some(code) = self.codes.get(&hash) {
+            return Ok(code);
+        }
+        let bytes = self.reader.code(&hash)?.ok_or(StateError::MissingCode(hash))?;
+        let code = Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes));
+        self.codes.put(hash, code.clone());
+        Ok(code)
+    }
+
+    fn storage(&mut self, address: Address, slot: U256) -> Result<U256, StateError> {
+        self.slot(address, slot)
+    }
+
+    fn block_hash(&mut self, height: u64) -> Result<B256, StateError> {
+        Ok(self.reader.block_hash(height)?.unwrap_or_default())
+    }
+}

@@ -1,0 +1,281 @@
+//! Calls that change nothing: `eth_call` and `eth_estimateGas`.
+//!
+//! State overrides need no support here: wrap the [`StateReader`].
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
+use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, TxKind, U256};
+use basalt_primitives::{Log, chainspec::EvmFork};
+use revm::{
+    ExecuteEvm,
+    context::TxEnv,
+    context_interface::{
+        Cfg as _,
+        either::Either,
+        result::{EVMError, ExecutionResult, HaltReason},
+        transaction::TransactionType,
+    },
+};
+
+use crate::{
+    BlockEnv, Executor, SkipReason, StateError, StateReader,
+    block_state::BlockState,
+    evm::{self, BlockEvm},
+    executor::panic_message,
+    transfer::TRANSFER_GAS,
+};
+
+/// A gas estimate is at most this part above what would do: 1/64, as go-ethereum's tolerance of 1.5 %.
+const TOLERANCE: u64 = 64;
+
+/// A call or an unsigned transaction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallRequest {
+    /// Who calls; the zero address when nobody is named.
+    pub from: Address,
+    /// Who is called; `None` to create a contract.
+    pub to: Option<Address>,
+    /// Wei sent along.
+    pub value: U256,
+    /// Call data or init code.
+    pub input: Bytes,
+    /// Most gas; `None` for as much as the block has.
+    pub gas: Option<u64>,
+    /// Most to pay per gas. `None` or zero: no fee is charged and the base fee is not looked at.
+    pub gas_price: Option<u128>,
+    /// Tip per gas within `gas_price`; makes this an EIP-1559 transaction.
+    pub max_priority_fee_per_gas: Option<u128>,
+    /// Accounts and slots that are warm from the start.
+    pub access_list: AccessList,
+    /// EIP-7702 authorizations.
+    pub authorizations: Vec<SignedAuthorization>,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallEnd {
+    /// It ran to its end.
+    Success,
+    /// The contract reverted; the output says why.
+    Revert,
+    /// The EVM stopped it, for example out of gas.
+    Halt(String),
+}
+
+/// What a call led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallOutcome {
+    /// How it ended.
+    pub end: CallEnd,
+    /// Gas used.
+    pub gas_used: u64,
+    /// Return data, revert data, or the code of the contract made.
+    pub output: Bytes,
+    /// Events.
+    pub logs: Vec<Log>,
+}
+
+/// Why a call could not be made, or no gas estimate found.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CallError {
+    /// It could not even start.
+    #[error(transparent)]
+    Invalid(SkipReason),
+    /// State could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// It reverts, however much gas it gets. Carries the revert data.
+    #[error("execution reverted")]
+    Revert(Bytes),
+    /// The EVM stops it, however much gas it gets.
+    #[error("execution halted: {0}")]
+    Halt(String),
+    /// More gas than the call may have.
+    #[error("gas required exceeds allowance ({0})")]
+    Allowance(u64),
+    /// The executor failed.
+    #[error("the executor failed on this call: {0}; report it")]
+    Failed(String),
+}
+
+impl Executor {
+    /// Runs a call on a state without changing it. The nonce and whether the caller has code are not looked at, and the
+    /// fee only when a gas price is named.
+    pub fn call(
+        &self,
+        env: &BlockEnv,
+        request: &CallRequest,
+        state: &dyn StateReader,
+    ) -> Result<CallOutcome, CallError> {
+        guarded(|| {
+            let gas = request.gas.unwrap_or(env.gas_limit).min(env.gas_limit);
+            let ran = Caller::new(self, env, request, state).run(request, gas)?;
+            Ok(outcome(ran))
+        })
+    }
+
+    /// The least gas, within a small tolerance, with which a call succeeds.
+    pub fn estimate_gas(
+        &self,
+        env: &BlockEnv,
+        request: &CallRequest,
+        state: &dyn StateReader,
+    ) -> Result<u64, CallError> {
+        guarded(|| {
+            let mut caller = Caller::new(self, env, request, state);
+            let most = caller.allowance(self.spec().fork_at(env.height), request)?;
+            if caller.is_transfer(request)? && most >= TRANSFER_GAS {
+                return Ok(TRANSFER_GAS);
+            }
+            let first = caller.run(request, most)?;
+            let (mut low, hint) = match &first {
+                ExecutionResult::Success { gas, .. } => {
+                    let spent = gas.total_gas_spent();
+                    (gas.tx_gas_used().saturating_sub(1), (spent + 2300).saturating_mul(64) / 63)
+                }
+                failed => return Err(failure(failed, most)),
+            };
+            // What it spent, with room for the 63/64 rule, is most often enough: try that first.
+            let mut high = most;
+            let mut next = hint;
+            while low + 1 < high && high - low > high / TOLERANCE {
+                let gas = next.clamp(low + 1, high - 1);
+                if caller.succeeds(request, gas)? {
+                    high = gas
+                } else {
+                    low = gas
+                }
+                next = low.saturating_mul(2).min(low + (high - low) / 2);
+            }
+            Ok(high)
+        })
+    }
+}
+
+/// An EVM set up for calls.
+struct Caller<'a> {
+    evm: BlockEvm<'a>,
+    env: &'a BlockEnv,
+}
+
+impl<'a> Caller<'a> {
+    fn new(executor: &'a Executor, env: &'a BlockEnv, request: &CallRequest, state: &'a dyn StateReader) -> Self {
+        let mut cfg = evm::config(executor.spec().fork_at(env.height), executor.spec().chain_id);
+        cfg.disable_nonce_check = true;
+        cfg.disable_eip3607 = true;
+        cfg.tx_gas_limit_cap = Some(u64::MAX);
+        let mut block = env.to_revm();
+        if is_free(request) {
+            cfg.disable_base_fee = true;
+            block.basefee = 0;
+        }
+        Self { evm: evm::evm_over(BlockState::new(state, &executor.codes), block, cfg), env }
+    }
+
+    fn run(&mut self, request: &CallRequest, gas: u64) -> Result<ExecutionResult, CallError> {
+        let chain_id = self.evm.ctx.cfg.chain_id;
+        match self.evm.transact(tx_env(request, gas, chain_id)) {
+            Ok(ran) => Ok(ran.result),
+            Err(EVMError::Transaction(e)) => {
+                let price = request.gas_price.unwrap_or_default();
+                Err(CallError::Invalid(SkipReason::from_revm(e, price, self.env.base_fee, self.env.gas_limit)))
+            }
+            Err(EVMError::Database(e)) => Err(e.into()),
+            Err(other) => Err(CallError::Failed(other.to_string())),
+        }
+    }
+
+    fn succeeds(&mut self, request: &CallRequest, gas: u64) -> Result<bool, CallError> {
+        match self.run(request, gas) {
+            Ok(ran) => Ok(ran.is_success()),
+            Err(CallError::Invalid(SkipReason::IntrinsicGas { .. })) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The most gas a transaction like this could have: by block, by fork, and by what its sender can pay.
+    fn allowance(&mut self, fork: EvmFork, request: &CallRequest) -> Result<u64, CallError> {
+        let cap = evm::config(fork, 0).tx_gas_limit_cap();
+        let most = request.gas.unwrap_or(u64::MAX).min(self.env.gas_limit).min(cap);
+        let price = U256::from(request.gas_price.unwrap_or_default());
+        if price.is_zero() {
+            return Ok(most);
+        }
+        let have = self.evm.ctx.journaled_state.database.account(request.from)?.unwrap_or_default().balance;
+        let left = have
+            .checked_sub(request.value)
+            .ok_or(CallError::Invalid(SkipReason::InsufficientFunds { have, want: request.value }))?;
+        Ok(most.min((left / price).saturating_to()))
+    }
+
+    /// Whether this moves value to an account without code and does nothing else.
+    fn is_transfer(&mut self, request: &CallRequest) -> Result<bool, CallError> {
+        let Some(to) = request.to else { return Ok(false) };
+        let plain = request.input.is_empty() && request.access_list.is_empty() && request.authorizations.is_empty();
+        if !plain || self.evm.precompiles.contains(&to) {
+            return Ok(false);
+        }
+        let state = &mut self.evm.ctx.journaled_state.database;
+        let code = state.account(to)?.map_or(KECCAK256_EMPTY, |a| a.code_hash);
+        Ok(code == KECCAK256_EMPTY && state.account(request.from)?.unwrap_or_default().balance >= request.value)
+    }
+}
+
+fn is_free(request: &CallRequest) -> bool {
+    request.gas_price.unwrap_or_default() == 0
+}
+
+fn tx_env(request: &CallRequest, gas: u64, chain_id: u64) -> TxEnv {
+    let tx_type = if !request.authorizations.is_empty() {
+        TransactionType::Eip7702
+    } else if request.max_priority_fee_per_gas.is_some() {
+        TransactionType::Eip1559
+    } else if request.access_list.is_empty() {
+        TransactionType::Legacy
+    } else {
+        TransactionType::Eip2930
+    };
+    let tip = matches!(tx_type, TransactionType::Eip7702 | TransactionType::Eip1559);
+    TxEnv {
+        tx_type: tx_type as u8,
+        caller: request.from,
+        gas_limit: gas,
+        gas_price: request.gas_price.unwrap_or_default(),
+        gas_priority_fee: tip.then(|| request.max_priority_fee_per_gas.unwrap_or_default()),
+        kind: request.to.map_or(TxKind::Create, TxKind::Call),
+        value: request.value,
+        data: request.input.clone(),
+        nonce: 0,
+        chain_id: Some(chain_id),
+        access_list: request.access_list.clone(),
+        blob_hashes: Vec::new(),
+        max_fee_per_blob_gas: 0,
+        authorization_list: request.authorizations.iter().cloned().map(Either::Left).collect(),
+    }
+}
+
+fn outcome(ran: ExecutionResult) -> CallOutcome {
+    let gas_used = ran.gas().tx_gas_used();
+    let output = ran.output().cloned().unwrap_or_default();
+    let end = match &ran {
+        ExecutionResult::Success { .. } => CallEnd::Success,
+        ExecutionResult::Revert { .. } => CallEnd::Revert,
+        ExecutionResult::Halt { reason, .. } => CallEnd::Halt(reason.to_string()),
+    };
+    let logs = if end == CallEnd::Success { ran.into_logs() } else { Vec::new() };
+    CallOutcome { end, gas_used, output, logs: logs.into_iter().map(evm::log).collect() }
+}
+
+fn failure(ran: &ExecutionResult, allowance: u64) -> CallError {
+    match ran {
+        ExecutionResult::Revert { output, .. } => CallError::Revert(output.clone()),
+        ExecutionResult::Halt { reason: HaltReason::OutOfGas(_), .. } => CallError::Allowance(allowance),
+        ExecutionResult::Halt { reason, .. } => CallError::Halt(reason.to_string()),
+        ExecutionResult::Success { .. } => CallError::Failed("a success taken for a failure".into()),
+    }
+}
+
+fn guarded<T>(run: impl FnOnce() -> Result<T, CallError>) -> Result<T, CallError> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(CallError::Failed(panic_message(&*panic))))
+}

@@ -1,0 +1,355 @@
+//! Executes ordered blocks, and builds new ones by executing while packing.
+
+use std::{
+    any::Any,
+    borrow::Borrow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use alloy_eips::eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
+use alloy_primitives::{B256, U256, keccak256};
+use basalt_primitives::{ChainSpec, Receipt, Transaction, chainspec::EvmFork, state::StateChanges, tx::Payload};
+use revm::{
+    ExecuteEvm,
+    context_interface::{Cfg as _, result::EVMError},
+};
+
+use crate::{
+    block_state::{BlockState, CodeCache},
+    env::BlockEnv,
+    evm::{self, BlockEvm, Outcome},
+    ports::{StateError, StateReader},
+    skip::SkipReason,
+    transfer::{TRANSFER_GAS, TransferRules, transfer},
+};
+
+/// After this many candidates that did not fit, a block counts as full.
+const MISFITS: usize = 64;
+
+/// Why a block could not be executed. The node stops with a dump: it never skips a block alone.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// State could not be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The executor panicked.
+    #[error("the executor panicked on transaction {index} ({tx}): {message}; keep the dump and report it")]
+    Panic {
+        /// Index in the block.
+        index: usize,
+        /// Hash of the transaction.
+        tx: B256,
+        /// What the panic said.
+        message: String,
+    },
+    /// revm refused the block itself.
+    #[error("the EVM refused the block: {0}; keep the dump and report it")]
+    Evm(String),
+}
+
+/// What a block did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Executed {
+    /// Receipts of the transactions that ran, in order.
+    pub receipts: Vec<Receipt>,
+    /// How the state changed.
+    pub changes: StateChanges,
+    /// Gas used.
+    pub gas_used: u64,
+    /// Transactions that could not run: index in the block, hash, reason.
+    pub skipped: Vec<(usize, B256, SkipReason)>,
+}
+
+/// How large a block may get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BuildLimits {
+    /// Most gas; the block's own gas limit counts as well.
+    pub max_gas: u64,
+    /// Most bytes of encoded transactions.
+    pub max_bytes: u64,
+}
+
+/// A block that was built.
+#[derive(Clone, Debug)]
+pub struct Built<T> {
+    /// Transactions of the block, in order; each has a receipt.
+    pub included: Vec<T>,
+    /// What executing them did; `skipped` is empty.
+    pub executed: Executed,
+    /// Candidates that were left out, and why.
+    pub dropped: Vec<(B256, SkipReason)>,
+}
+
+/// Runs transactions by the rules of one chain.
+#[derive(Debug)]
+pub struct Executor {
+    spec: Arc<ChainSpec>,
+    pub(crate) codes: CodeCache,
+    fast_transfers: bool,
+}
+
+impl Executor {
+    /// An executor for a chain.
+    #[must_use]
+    pub fn new(spec: Arc<ChainSpec>) -> Self {
+        Self { spec, codes: CodeCache::default(), fast_transfers: true }
+    }
+
+    /// Sends every transaction through the EVM: the reference that the fast path is compared with.
+    #[must_use]
+    pub const fn without_fast_transfers(mut self) -> Self {
+        self.fast_transfers = false;
+        self
+    }
+
+    /// The chain's rules.
+    #[must_use]
+    pub const fn spec(&self) -> &Arc<ChainSpec> {
+        &self.spec
+    }
+
+    /// Executes an ordered block, one transaction after the other. What cannot run is skipped and named.
+    pub fn execute<T: Borrow<Transaction>>(
+        &self,
+        env: &BlockEnv,
+        txs: &[T],
+        state: &dyn StateReader,
+    ) -> Result<Executed, ExecError> {
+        let mut at = 0;
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            let mut block = RunningBlock::open(self, env, state)?;
+            let mut skipped = Vec::new();
+            for (index, tx) in txs.iter().map(Borrow::borrow).enumerate() {
+                at = index;
+                match block.run(tx, env.gas_limit - block.gas_used) {
+                    Ok(()) => {}
+                    Err(Failure::Skip(reason)) => skipped.push((index, tx.hash(), reason)),
+                    Err(Failure::Block(e)) => return Err(e),
+                }
+            }
+            Ok(block.close(skipped))
+        }));
+        run.unwrap_or_else(|panic| {
+            let tx = txs.get(at).map_or(B256::ZERO, |t| t.borrow().hash());
+            Err(ExecError::Panic { index: at, tx, message: panic_message(&*panic) })
+        })
+    }
+
+    /// Builds a block: runs candidates in the order they come, packs by the gas they use, leaves out what cannot run.
+    /// Ends when the block is full or the candidates do, so a source that knows a deadline simply ends. A candidate that
+    /// makes the executor panic is put in quarantine and the block goes on without it.
+    pub fn build<T: Borrow<Transaction>>(
+        &self,
+        env: &BlockEnv,
+        candidates: impl IntoIterator<Item = T>,
+        limits: BuildLimits,
+        state: &dyn StateReader,
+    ) -> Result<Built<T>, ExecError> {
+        let mut block = RunningBlock::open(self, env, state)?;
+        let mut packing = Packing::new(limits, env.gas_limit);
+        let (mut included, mut dropped) = (Vec::new(), Vec::new());
+        for candidate in candidates {
+            if packing.full(block.gas_used) {
+                break;
+            }
+            let tx: &Transaction = candidate.borrow();
+            match packing.admit(tx).and_then(|()| block.run_guarded(tx, packing.gas - block.gas_used)) {
+                Ok(()) => {
+                    packing.bytes -= tx.raw().len() as u64;
+                    included.push(candidate);
+                }
+                Err(Failure::Skip(reason)) => {
+                    packing.misfit(&reason);
+                    dropped.push((tx.hash(), reason));
+                }
+                Err(Failure::Block(e)) => return Err(e),
+            }
+        }
+        Ok(Built { included, executed: block.close(Vec::new()), dropped })
+    }
+}
+
+/// What room a block that is being built still has.
+struct Packing {
+    gas: u64,
+    bytes: u64,
+    misfits: usize,
+}
+
+impl Packing {
+    fn new(limits: BuildLimits, gas_limit: u64) -> Self {
+        Self { gas: limits.max_gas.min(gas_limit), bytes: limits.max_bytes, misfits: 0 }
+    }
+
+    const fn full(&self, gas_used: u64) -> bool {
+        self.gas - gas_used < TRANSFER_GAS || self.misfits >= MISFITS
+    }
+
+    fn admit(&self, tx: &Transaction) -> Result<(), Failure> {
+        let size = tx.raw().len() as u64;
+        if size > self.bytes {
+            return Err(SkipReason::BlockBytes { size, left: self.bytes }.into());
+        }
+        Ok(())
+    }
+
+    const fn misfit(&mut self, reason: &SkipReason) {
+        if matches!(reason, SkipReason::BlockGas { .. } | SkipReason::BlockBytes { .. }) {
+            self.misfits += 1;
+        }
+    }
+}
+
+/// Why one transaction did not run: it alone is left out, or the whole block has failed.
+pub(crate) enum Failure {
+    Skip(SkipReason),
+    Block(ExecError),
+}
+
+impl From<SkipReason> for Failure {
+    fn from(reason: SkipReason) -> Self {
+        Self::Skip(reason)
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(e: StateError) -> Self {
+        Self::Block(e.into())
+    }
+}
+
+/// A block under execution.
+struct RunningBlock<'a> {
+    executor: &'a Executor,
+    env: &'a BlockEnv,
+    reader: &'a dyn StateReader,
+    rules: TransferRules,
+    evm: BlockEvm<'a>,
+    receipts: Vec<Receipt>,
+    gas_used: u64,
+    /// A transaction's effects are being taken over: a panic now leaves the block's state torn.
+    committing: bool,
+}
+
+impl<'a> RunningBlock<'a> {
+    fn open(executor: &'a Executor, env: &'a BlockEnv, reader: &'a dyn StateReader) -> Result<Self, ExecError> {
+        let fork = executor.spec.fork_at(env.height);
+        let mut state = BlockState::new(reader, &executor.codes);
+        store_parent_hash(env, fork, &mut state)?;
+        let cfg = evm::config(fork, executor.spec.chain_id);
+        let rules = TransferRules::new(cfg.spec, cfg.chain_id, cfg.tx_gas_limit_cap());
+        let evm = evm::evm_over(state, env.to_revm(), cfg);
+        Ok(Self { executor, env, reader, rules, evm, receipts: Vec::new(), gas_used: 0, committing: false })
+    }
+
+    fn close(self, skipped: Vec<(usize, B256, SkipReason)>) -> Executed {
+        let changes = self.evm.ctx.journaled_state.database.into_changes();
+        Executed { receipts: self.receipts, changes, gas_used: self.gas_used, skipped }
+    }
+
+    /// Runs one transaction with at most `gas_left` gas.
+    fn run(&mut self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
+        self.admit(tx, gas_left)?;
+        let state = &mut self.evm.ctx.journaled_state.database;
+        let outcome = if self.executor.fast_transfers && transfer(&self.rules, self.env, tx, state)? {
+            Outcome::transfer()
+        } else {
+            self.run_evm(tx)?
+        };
+        self.gas_used += outcome.gas_used;
+        self.receipts.push(self.receipt(tx, outcome));
+        Ok(())
+    }
+
+    /// As [`Self::run`], but a panic of the EVM costs only the transaction.
+    fn run_guarded(&mut self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
+        let run = catch_unwind(AssertUnwindSafe(|| self.run(tx, gas_left)));
+        run.unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            if self.committing {
+                let index = self.receipts.len();
+                return Err(Failure::Block(ExecError::Panic { index, tx: tx.hash(), message }));
+            }
+            self.rebuild_evm();
+            Err(SkipReason::Quarantined(message).into())
+        })
+    }
+
+    fn admit(&self, tx: &Transaction, gas_left: u64) -> Result<(), SkipReason> {
+        let payload = tx.payload();
+        if let Payload::Native(n) = payload {
+            let height = self.env.height;
+            if height < n.tx.valid_from {
+                return Err(SkipReason::NotYetValid { from: n.tx.valid_from, height });
+            }
+            if let Some(until) = n.tx.valid_until.filter(|until| height > *until) {
+                return Err(SkipReason::Expired { until, height });
+            }
+        }
+        let limit = payload.gas_limit();
+        if limit > gas_left {
+            return Err(SkipReason::BlockGas { limit, left: gas_left });
+        }
+        Ok(())
+    }
+
+    fn run_evm(&mut self, tx: &Transaction) -> Result<Outcome, Failure> {
+        let ran = self.evm.transact(evm::tx_env(tx)?).map_err(|e| match e {
+            EVMError::Transaction(e) => Failure::Skip(SkipReason::from_revm(
+                e,
+                tx.payload().max_fee_per_gas(),
+                self.env.base_fee,
+                self.env.gas_limit,
+            )),
+            EVMError::Database(e) => e.into(),
+            other => Failure::Block(ExecError::Evm(other.to_string())),
+        })?;
+        self.committing = true;
+        self.evm.ctx.journaled_state.database.commit(ran.state)?;
+        self.committing = false;
+        Ok(ran.result.into())
+    }
+
+    /// A fresh EVM over the same state: a panic may have left the old one's journal in any shape.
+    fn rebuild_evm(&mut self) {
+        let empty = BlockState::new(self.reader, &self.executor.codes);
+        let state = std::mem::replace(&mut self.evm.ctx.journaled_state.database, empty);
+        let cfg = self.evm.ctx.cfg.clone();
+        self.evm = evm::evm_over(state, self.env.to_revm(), cfg);
+    }
+
+    fn receipt(&self, tx: &Transaction, outcome: Outcome) -> Receipt {
+        let payload = tx.payload();
+        let price = payload.effective_gas_price(self.env.base_fee).map_or(0, |(price, _)| price);
+        Receipt {
+            tx_hash: tx.hash(),
+            tx_type: payload.tx_type(),
+            success: outcome.success,
+            gas_used: outcome.gas_used,
+            cumulative_gas_used: self.gas_used,
+            effective_gas_price: price,
+            contract_address: outcome.contract_address,
+            logs: outcome.logs,
+            revert_data: outcome.revert_data,
+        }
+    }
+}
+
+/// EIP-2935: the parent's hash goes into the history contract, where genesis has put that contract. Writing the slot is
+/// what the contract itself does when the system address calls it.
+fn store_parent_hash(env: &BlockEnv, fork: EvmFork, state: &mut BlockState<'_>) -> Result<(), StateError> {
+    let Some(parent) = env.height.prev().filter(|_| fork >= EvmFork::Prague) else { return Ok(()) };
+    let deployed = state.account(HISTORY_STORAGE_ADDRESS)?.map(|a| a.code_hash);
+    if deployed == Some(keccak256(&HISTORY_STORAGE_CODE)) {
+        let slot = U256::from(parent.0 % HISTORY_SERVE_WINDOW as u64);
+        state.put_slot(HISTORY_STORAGE_ADDRESS, slot, env.parent_hash.into())?;
+    }
+    Ok(())
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown cause".into())
+}

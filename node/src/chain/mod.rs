@@ -1,0 +1,31 @@
+//! The chain as the node's parts share it: rules, ledger and executor, and the adapters between storage and those who own
+//! a port to it. Storage and execution do not know each other; they meet here.
+
+mod calls;
+mod reader;
+mod state;
+
+use std::sync::Arc;
+
+use basalt_execution::Executor;
+use basalt_primitives::{B256, ChainSpec};
+use basalt_storage::Ledger;
+
+pub use state::StateView;
+
+use crate::validators::ValidatorSets;
+
+/// What every part of a node needs of its chain. Cheap to clone.
+#[derive(Clone)]
+pub struct Chain {
+    /// The rules.
+    pub spec: Arc<ChainSpec>,
+    /// Hash of the genesis block.
+    pub genesis: B256,
+    /// Who votes when.
+    pub sets: ValidatorSets,
+    /// The finalized chain and its state.
+    pub ledger: Arc<Ledger>,
+    /// Runs transactions.
+    pub executor: Arc<Executor>,
+}

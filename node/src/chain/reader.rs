@@ -1,0 +1,117 @@
+//! The RPC's view of the chain, on the ledger.
+
+use std::sync::Arc;
+
+use basalt_primitives::{Address, B256, Bloom, Bytes, Height, Receipt, Transaction, U256, state::Account};
+use basalt_storage::{Reader as _, Snapshot, StorageError};
+
+use super::Chain;
+use crate::rpc::ports::{BlockView, ChainReader, ReadError, SkippedTx, StateAt};
+
+fn read_error(e: StorageError) -> ReadError {
+    tracing::error!("the ledger could not be read: {e}");
+    ReadError::Storage(Box::new(e))
+}
+
+fn damaged(what: String) -> ReadError {
+    tracing::error!("{what}");
+    ReadError::Storage(what.into())
+}
+
+impl Chain {
+    /// A snapshot whose state is the one asked for.
+    pub(super) fn state_at(&self, at: StateAt) -> Result<Snapshot, ReadError> {
+        let snapshot = self.ledger.snapshot();
+        match at {
+            StateAt::Height(height) if height != snapshot.head().height() => Err(ReadError::StateNotKept { height }),
+            _ => Ok(snapshot),
+        }
+    }
+
+    fn view(&self, height: Height) -> Result<Option<BlockView>, StorageError> {
+        let ledger = self.ledger.snapshot();
+        let (Some(header), Some(summary), Some(receipts)) =
+            (ledger.header(height)?, ledger.summary(height)?, ledger.receipts(height)?)
+        else {
+            return Ok(None);
+        };
+        let bloom = receipts.iter().fold(Bloom::ZERO, |all, r| all | r.bloom());
+        let size_bytes = ledger.certified_bytes(height)?.map_or(0, |b| b.len());
+        Ok(Some(BlockView {
+            hash: summary.hash,
+            header,
+            state_root: summary.outcome.state_root,
+            receipts_root: summary.outcome.receipts_root,
+            gas_used: summary.outcome.gas_used,
+            bloom,
+            tx_hashes: receipts.iter().map(|r| r.tx_hash).collect(),
+            size_bytes,
+        }))
+    }
+
+    fn decode(&self, raw: &Bytes) -> Result<Transaction, ReadError> {
+        // Checked before it was stored; storage has checked that these are the same bytes.
+        let decoded = basalt_proto::tx::decode(raw.clone(), self.spec.chain_id, self.spec.hash_fn);
+        let tx = decoded.and_then(basalt_primitives::tx::Unverified::assume_verified);
+        tx.map_err(|e| damaged(format!("a stored transaction cannot be decoded: {e}")))
+    }
+}
+
+impl ChainReader for Chain {
+    fn head(&self) -> Height {
+        self.ledger.head().height()
+    }
+
+    fn finalized(&self) -> Height {
+        // Under BFT only final blocks are executed and stored.
+        self.ledger.head().height()
+    }
+
+    fn height_of(&self, block: &B256) -> Result<Option<Height>, ReadError> {
+        self.ledger.height_of(block).map_err(read_error)
+    }
+
+    fn block(&self, height: Height) -> Result<Option<Arc<BlockView>>, ReadError> {
+        Ok(self.view(height).map_err(read_error)?.map(Arc::new))
+    }
+
+    fn transactions(&self, height: Height) -> Result<Option<Vec<Transaction>>, ReadError> {
+        let ledger = self.ledger.snapshot();
+        let Some(block) = ledger.block(height).map_err(read_error)? else { return Ok(None) };
+        let skipped = ledger.skipped(height).map_err(read_error)?;
+        let ran = |i: usize| skipped.iter().all(|s| s.index as usize != i);
+        let raws = block.block().transactions.iter().enumerate().filter(|(i, _)| ran(*i));
+        raws.map(|(_, raw)| self.decode(raw)).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError> {
+        self.ledger.receipts(height).map_err(read_error)
+    }
+
+    fn locate(&self, tx: &B256) -> Result<Option<(Height, u32)>, ReadError> {
+        Ok(self.ledger.tx_location(tx).map_err(read_error)?.map(|l| (l.height, l.receipt)))
+    }
+
+    fn skipped(&self, height: Height) -> Result<Vec<SkippedTx>, ReadError> {
+        let skipped = self.ledger.skipped(height).map_err(read_error)?;
+        Ok(skipped.into_iter().map(|s| SkippedTx { hash: s.tx_hash, index: s.index, reason: s.reason }).collect())
+    }
+
+    fn account(&self, at: StateAt, address: &Address) -> Result<Option<Account>, ReadError> {
+        self.state_at(at)?.account(address).map_err(read_error)
+    }
+
+    fn storage(&self, at: StateAt, address: &Address, slot: U256) -> Result<U256, ReadError> {
+        self.state_at(at)?.storage(address, &slot).map_err(read_error)
+    }
+
+    fn code(&self, at: StateAt, address: &Address) -> Result<Bytes, ReadError> {
+        let state = self.state_at(at)?;
+        let Some(account) = state.account(address).map_err(read_error)? else { return Ok(Bytes::new()) };
+        if account.code_hash == Account::default().code_hash {
+            return Ok(Bytes::new());
+        }
+        let code = state.code(&account.code_hash).map_err(read_error)?;
+        code.ok_or_else(|| damaged(format!("the code of {address} is missing from the ledger")))
+    }
+}

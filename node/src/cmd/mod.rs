@@ -1,0 +1,69 @@
+//! The command line. Each command says in `--help` what it does, with an example; prints JSON with `--json` where it prints
+//! data; and fails with one plain sentence and a mend.
+
+mod bench;
+mod config;
+mod health;
+mod key;
+mod network;
+mod node;
+mod tx;
+
+use clap::{Parser, Subcommand};
+
+/// Basalt: a blockchain node and what an organisation needs to run a network of them.
+#[derive(Debug, Parser)]
+#[command(name = "basalt", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create, run and watch a network of local nodes.
+    #[command(subcommand)]
+    Network(network::NetworkCommand),
+    /// Run one node.
+    Node(node::NodeArgs),
+    /// Make and inspect keys.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Send native transactions, call contracts, see what became of a transaction.
+    #[command(subcommand)]
+    Tx(tx::TxCommand),
+    /// Measure a running network.
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
+    /// Check configuration files.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Ask a node whether it is ready; exit code 0 if so. For container health checks.
+    Health(health::HealthArgs),
+}
+
+/// Runs the command line; the exit code for the process.
+pub fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Network(c) => network::run(c),
+        Command::Node(a) => node::run(a),
+        Command::Key(c) => key::run(&c),
+        Command::Tx(c) => tx::run(c),
+        Command::Bench(c) => bench::run(c),
+        Command::Config(c) => config::run(&c),
+        Command::Health(a) => health::run(&a),
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// A runtime for commands that talk to nodes.
+fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
+}

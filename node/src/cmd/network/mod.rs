@@ -1,0 +1,57 @@
+//! `basalt network`: make a network, run its nodes as local processes, look at them.
+
+mod create;
+mod layout;
+mod processes;
+mod status;
+mod up;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+pub(super) use layout::Manifest;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum NetworkCommand {
+    /// Make genesis, keys and configuration of a network.
+    ///
+    /// Example: basalt network create --nodes 4 --consensus pbft --out mynet
+    Create(create::CreateArgs),
+    /// Run the nodes of a network as processes on this machine; those already running are left alone.
+    ///
+    /// Example: basalt network up mynet --detach
+    Up {
+        /// The network's folder.
+        dir: PathBuf,
+        /// Return once the nodes are up; they go on in the background.
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Stop the nodes of a network.
+    ///
+    /// Example: basalt network down mynet
+    Down {
+        /// The network's folder.
+        dir: PathBuf,
+    },
+    /// Show the nodes of a network.
+    ///
+    /// Example: basalt network status mynet --json
+    Status {
+        /// The network's folder.
+        dir: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
+    match command {
+        NetworkCommand::Create(args) => create::run(args),
+        NetworkCommand::Up { dir, detach } => up::run(&dir, detach),
+        NetworkCommand::Down { dir } => up::down(&dir),
+        NetworkCommand::Status { dir, json } => status::run(&dir, json),
+    }
+}

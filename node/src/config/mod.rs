@@ -1,0 +1,190 @@
+//! What a node may choose for itself: [`NodeConfig`], from `node.toml`, then `BASALT_*` variables, then flags. It can only
+//! change performance and exposure; what all must agree on is the chain specification.
+
+mod layers;
+pub mod spec;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use layers::{ConfigError, load};
+
+use crate::monitor::logging::LogConfig;
+
+/// Settings of one node. Paths are relative to the file they stand in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Name of the node, for people.
+    pub name: String,
+    /// The chain specification.
+    pub genesis: PathBuf,
+    /// Ledger and sign record.
+    pub data_dir: PathBuf,
+    /// Key files.
+    pub keys: Keys,
+    /// Peer-to-peer side.
+    #[serde(default)]
+    pub p2p: P2p,
+    /// JSON-RPC, WebSocket and health.
+    #[serde(default)]
+    pub rpc: Rpc,
+    /// Prometheus metrics.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// Mempool limits.
+    #[serde(default)]
+    pub mempool: Mempool,
+    /// Storage budget.
+    #[serde(default)]
+    pub storage: Storage,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// Key files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Keys {
+    /// Identity of the node among its peers.
+    pub node: PathBuf,
+    /// Consensus key; a node without one follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validator: Option<PathBuf>,
+    /// File whose first line is the passphrase of encrypted key files; else BASALT_PASSPHRASE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// Peer-to-peer settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct P2p {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Peers to keep connected to: `/dns4/HOST/tcp/PORT/p2p/PEERID`, `/ip4/…` likewise.
+    pub peers: Vec<String>,
+    /// Most connected peers.
+    pub max_peers: u32,
+}
+
+impl Default for P2p {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 30303)), peers: Vec::new(), max_peers: 64 }
+    }
+}
+
+/// RPC settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rpc {
+    /// Off: no JSON-RPC at all; health stays on the metrics port.
+    pub enabled: bool,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Origins that browsers may call from; `*` for any.
+    pub cors: Vec<String>,
+    /// Host names accepted in requests, beside loopback and IP addresses.
+    pub hosts: Vec<String>,
+    /// Ready answers 503 when consensus has not advanced for this long although a block was due.
+    pub stall_after_ms: u64,
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8545)),
+            cors: Vec::new(),
+            hosts: Vec::new(),
+            stall_after_ms: 30_000,
+        }
+    }
+}
+
+/// Metrics settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Metrics {
+    /// Where to listen.
+    pub listen: SocketAddr,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9545)) }
+    }
+}
+
+/// Mempool limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mempool {
+    /// Most transactions.
+    pub max_transactions: usize,
+    /// Most bytes of transactions, in MiB.
+    pub max_mib: usize,
+    /// Most transactions of one sender.
+    pub max_per_sender: usize,
+}
+
+impl Default for Mempool {
+    fn default() -> Self {
+        Self { max_transactions: 50_000, max_mib: 64, max_per_sender: 16_384 }
+    }
+}
+
+/// Storage budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// Read cache, in MiB.
+    pub cache_mib: usize,
+    /// Write buffers, in MiB.
+    pub write_buffer_mib: usize,
+    /// Upper levels of the state trie kept in memory, in MiB.
+    pub trie_mib: usize,
+    /// Most open files.
+    pub max_open_files: i32,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { cache_mib: 32, write_buffer_mib: 16, trie_mib: 64, max_open_files: 256 }
+    }
+}
+
+impl NodeConfig {
+    /// Makes every path absolute, against the folder of the file it was read from.
+    pub(crate) fn resolve(&mut self, base: &Path) {
+        let paths = [&mut self.genesis, &mut self.data_dir, &mut self.keys.node];
+        let optional = [self.keys.validator.as_mut(), self.keys.passphrase_file.as_mut()];
+        for p in paths.into_iter().chain(optional.into_iter().flatten()) {
+            if p.is_relative() {
+                *p = base.join(&*p);
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let field = |key, problem: &str| Err(ConfigError::Value { key, problem: problem.to_owned() });
+        if self.name.is_empty() || self.name.len() > 64 {
+            return field("name", "must have 1 to 64 characters");
+        }
+        if self.p2p.max_peers == 0 || self.p2p.max_peers > 4096 {
+            return field("p2p.max_peers", "must be between 1 and 4096");
+        }
+        if self.mempool.max_transactions == 0 || self.mempool.max_mib == 0 || self.mempool.max_per_sender == 0 {
+            return field("mempool", "limits must be above 0");
+        }
+        if self.storage.cache_mib == 0 || self.storage.write_buffer_mib < 4 || self.storage.max_open_files < 32 {
+            return field("storage", "needs cache_mib ≥ 1, write_buffer_mib ≥ 4 and max_open_files ≥ 32");
+        }
+        Ok(())
+    }
+}

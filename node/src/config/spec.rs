@@ -1,0 +1,245 @@
+//! The network spec: the TOML from which `basalt network create` makes a network.
+
+use std::collections::BTreeMap;
+
+use basalt_primitives::{
+    Address, HashFn, Height, U256,
+    chainspec::{BftParams, Consensus, EvmFork, Fees, GenesisAccount},
+};
+use serde::{Deserialize, Serialize};
+
+/// A network as its owner describes it. Everything has a default but the chain id of a network that is not `dev`, which is
+/// drawn at random.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkSpec {
+    /// Name of the network.
+    pub name: String,
+    /// EIP-155 chain id; drawn at random when absent, 31337 for a development network.
+    pub chain_id: Option<u64>,
+    /// Development network: known funded accounts, plain keys, RPC open on loopback.
+    pub dev: bool,
+    /// Hash function of blocks, native transactions and hash trees.
+    pub hash: HashFn,
+    /// EVM rules from genesis on.
+    pub evm: EvmFork,
+    /// Nodes.
+    pub nodes: Nodes,
+    /// Consensus.
+    pub consensus: ConsensusSpec,
+    /// Block size.
+    pub block: BlockSpec,
+    /// Fees.
+    pub fees: FeeSpec,
+    /// Accounts funded at genesis: address to balance in wei (decimal or 0x).
+    pub accounts: BTreeMap<Address, U256>,
+}
+
+/// The nodes of the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Nodes {
+    /// Validators.
+    pub validators: u16,
+    /// Full nodes that follow without voting.
+    pub followers: u16,
+    /// Host names by node, when they run on different hosts or containers; else all on loopback with ports counted up.
+    pub hosts: Vec<String>,
+    /// Address to listen on; 127.0.0.1 without `hosts`.
+    pub listen: Option<std::net::IpAddr>,
+    /// First P2P port (node i: + i, unless `hosts` are named).
+    pub p2p_port: u16,
+    /// First RPC port.
+    pub rpc_port: u16,
+    /// First metrics port.
+    pub metrics_port: u16,
+}
+
+/// Consensus algorithm and parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsensusSpec {
+    /// `pbft`.
+    pub engine: String,
+    /// Block interval in milliseconds; 0: propose at once.
+    pub block_interval_ms: u64,
+    /// First round's timeout.
+    pub round_timeout_ms: u64,
+    /// Most any round waits.
+    pub round_timeout_cap_ms: u64,
+    /// `"never"`, or milliseconds without transactions before an empty block.
+    pub empty_blocks: EmptyBlocks,
+    /// How far ahead of a validator's clock a block may be.
+    pub clock_tolerance_ms: u64,
+}
+
+/// When empty blocks are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EmptyBlocks {
+    /// After this many milliseconds without transactions.
+    AfterMs(u64),
+    /// `"never"`.
+    Named(Never),
+}
+
+/// The word `never`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Never {
+    /// No empty blocks.
+    Never,
+}
+
+/// Block size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BlockSpec {
+    /// Most gas.
+    pub gas_limit: u64,
+    /// Most bytes of transactions.
+    pub max_bytes: u64,
+}
+
+/// Fees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeeSpec {
+    /// Gas costs nothing. Development networks have EIP-1559 fees unless this is set.
+    pub zero: Option<bool>,
+    /// Base fee of block 1, in wei.
+    pub initial_base_fee: u64,
+    /// Least base fee, in wei.
+    pub min_base_fee: u64,
+}
+
+impl Default for NetworkSpec {
+    fn default() -> Self {
+        Self {
+            name: "basalt".into(),
+            chain_id: None,
+            dev: false,
+            hash: HashFn::Sha256,
+            evm: EvmFork::Osaka,
+            nodes: Nodes::default(),
+            consensus: ConsensusSpec::default(),
+            block: BlockSpec::default(),
+            fees: FeeSpec::default(),
+            accounts: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self {
+            validators: 4,
+            followers: 0,
+            hosts: Vec::new(),
+            listen: None,
+            p2p_port: 30303,
+            rpc_port: 8545,
+            metrics_port: 9545,
+        }
+    }
+}
+
+impl Default for ConsensusSpec {
+    fn default() -> Self {
+        Self {
+            engine: "pbft".into(),
+            block_interval_ms: 1000,
+            round_timeout_ms: 1000,
+            round_timeout_cap_ms: 8000,
+            empty_blocks: EmptyBlocks::AfterMs(10_000),
+            clock_tolerance_ms: 2000,
+        }
+    }
+}
+
+impl Default for BlockSpec {
+    fn default() -> Self {
+        Self { gas_limit: 200_000_000, max_bytes: 4 * 1024 * 1024 }
+    }
+}
+
+impl Default for FeeSpec {
+    fn default() -> Self {
+        Self { zero: None, initial_base_fee: 1_000_000_000, min_base_fee: 1_000_000 }
+    }
+}
+
+/// A spec that makes no network; the text names the key and the mend.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("network spec `{key}` {problem}")]
+pub struct NetworkSpecError {
+    key: &'static str,
+    problem: String,
+}
+
+impl NetworkSpec {
+    /// Checks what the chain specification cannot check by itself.
+    pub fn check(&self) -> Result<(), NetworkSpecError> {
+        let fail = |key, problem: String| Err(NetworkSpecError { key, problem });
+        if self.consensus.engine != "pbft" {
+            return fail("consensus.engine", format!("is `{}`; this version runs `pbft`", self.consensus.engine));
+        }
+        if self.nodes.validators == 0 || self.nodes.validators > 256 {
+            return fail("nodes.validators", "must be between 1 and 256".into());
+        }
+        let total = usize::from(self.nodes.validators) + usize::from(self.nodes.followers);
+        if !self.nodes.hosts.is_empty() && self.nodes.hosts.len() != total {
+            return fail("nodes.hosts", format!("names {} hosts for {total} nodes", self.nodes.hosts.len()));
+        }
+        let last = |port: u16| usize::from(port) + total <= usize::from(u16::MAX);
+        if self.nodes.hosts.is_empty()
+            && ![self.nodes.p2p_port, self.nodes.rpc_port, self.nodes.metrics_port].into_iter().all(last)
+        {
+            return fail("nodes", "has ports beyond 65535; choose lower first ports".into());
+        }
+        Ok(())
+    }
+
+    /// The consensus part of the chain specification.
+    #[must_use]
+    pub const fn consensus(&self) -> Consensus {
+        let c = &self.consensus;
+        Consensus::Pbft(BftParams {
+            block_interval_ms: c.block_interval_ms,
+            round_timeout_ms: c.round_timeout_ms,
+            round_timeout_cap_ms: c.round_timeout_cap_ms,
+            empty_block_ms: match c.empty_blocks {
+                EmptyBlocks::AfterMs(ms) => Some(ms),
+                EmptyBlocks::Named(Never::Never) => None,
+            },
+            clock_tolerance_ms: c.clock_tolerance_ms,
+        })
+    }
+
+    /// The fee part: zero unless a development network or the spec says otherwise.
+    #[must_use]
+    pub fn fees(&self) -> Fees {
+        if self.fees.zero.unwrap_or(!self.dev) {
+            Fees::Zero
+        } else {
+            Fees::Eip1559 { initial_base_fee: self.fees.initial_base_fee, min_base_fee: self.fees.min_base_fee }
+        }
+    }
+
+    /// Accounts at genesis: those of the spec, and the well-known ones of a development network.
+    #[must_use]
+    pub fn alloc(&self) -> BTreeMap<Address, GenesisAccount> {
+        let dev = if self.dev { crate::keys::dev::accounts() } else { Vec::new() };
+        let funded = dev.into_iter().map(|a| (a.address, crate::keys::dev::BALANCE));
+        funded
+            .chain(self.accounts.iter().map(|(a, b)| (*a, *b)))
+            .map(|(a, balance)| (a, GenesisAccount { balance, ..GenesisAccount::default() }))
+            .collect()
+    }
+
+    /// EVM rules by height.
+    #[must_use]
+    pub fn forks(&self) -> BTreeMap<Height, EvmFork> {
+        BTreeMap::from([(Height::GENESIS, self.evm)])
+    }
+}

@@ -1,0 +1,215 @@
+//! Where transactions come in, from RPC and from peers: decode, verify in batches, admit to the mempool, pass on.
+//!
+//! Signatures are checked before anything else costs memory: what waits here are bounded queues of encoded bytes.
+
+use std::{sync::Arc, thread};
+
+use basalt_primitives::{
+    Address, B256, Bytes, Transaction,
+    tx::{self, Unverified},
+};
+use basalt_storage::Reader as _;
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use futures::{FutureExt as _, channel::oneshot, future::BoxFuture};
+
+use crate::{
+    chain::Chain,
+    clock,
+    driver::runtime::DriverHandle,
+    mempool::{AccountView, PoolContext, PoolError, SharedPool},
+    network::{BatchId, BatchVerdict, NetworkHandle},
+    proposer,
+    rpc::ports::{SubmitError, TxSubmitter},
+};
+
+/// Batches waiting from RPC: beyond this the caller is told to try again.
+const RPC_QUEUE: usize = 512;
+/// Batches waiting from peers: beyond this they are dropped; their senders keep them.
+const PEER_QUEUE: usize = 512;
+/// Transactions verified together at most.
+const BATCH: usize = 1024;
+
+/// Told of what came in.
+pub trait IngressEvents: Send + Sync {
+    /// These transactions are new in the mempool.
+    fn admitted(&self, txs: &[Arc<Transaction>]);
+}
+
+type Answer = Vec<Result<B256, SubmitError>>;
+
+struct Batch {
+    raws: Vec<Bytes>,
+    from: From,
+}
+
+enum From {
+    Rpc(oneshot::Sender<Answer>),
+    Peer(BatchId),
+}
+
+/// The way in.
+#[derive(Clone)]
+pub struct Ingress {
+    rpc: Sender<Batch>,
+    peers: Sender<Batch>,
+}
+
+/// What the ingress thread works with.
+pub struct Parts {
+    /// The chain.
+    pub chain: Chain,
+    /// The mempool.
+    pub pool: SharedPool,
+    /// To pass on what came by RPC, and to judge what came from peers.
+    pub network: NetworkHandle,
+    /// To say that there is work.
+    pub driver: DriverHandle,
+    /// Told of what came in.
+    pub events: Arc<dyn IngressEvents>,
+}
+
+impl Ingress {
+    /// Starts the thread; it ends when every clone of the ingress is gone.
+    pub fn start(parts: Parts) -> std::io::Result<Self> {
+        let (rpc, rpc_in) = bounded(RPC_QUEUE);
+        let (peers, peers_in) = bounded(PEER_QUEUE);
+        thread::Builder::new().name("ingress".into()).spawn(move || run(&parts, &rpc_in, &peers_in))?;
+        Ok(Self { rpc, peers })
+    }
+
+    /// Takes a batch of a peer; false when the queue is full and it was dropped.
+    #[must_use]
+    pub fn from_peer(&self, id: BatchId, raws: Vec<Bytes>) -> bool {
+        self.peers.try_send(Batch { raws, from: From::Peer(id) }).is_ok()
+    }
+}
+
+impl TxSubmitter for Ingress {
+    fn submit(&self, raw: Vec<Bytes>) -> BoxFuture<'static, Answer> {
+        let count = raw.len();
+        let unavailable = move |why: &str| (0..count).map(|_| Err(SubmitError::Unavailable(why.to_owned()))).collect();
+        let (answer, result) = oneshot::channel();
+        match self.rpc.try_send(Batch { raws: raw, from: From::Rpc(answer) }) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                let answer = unavailable("the node is busy with transactions; send them again in a moment");
+                return futures::future::ready(answer).boxed();
+            }
+            Err(TrySendError::Disconnected(_)) => {
+                return futures::future::ready(unavailable("the node is stopping")).boxed();
+            }
+        }
+        async move { result.await.unwrap_or_else(|_| unavailable("the node is stopping")) }.boxed()
+    }
+}
+
+fn run(parts: &Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
+    let mut batches = Vec::new();
+    loop {
+        // Both queues in turn; whoever floods one does not starve the other.
+        let first = crossbeam_channel::select! {
+            recv(rpc) -> b => b,
+            recv(peers) -> b => b,
+        };
+        let Ok(first) = first else { return };
+        batches.push(first);
+        let mut count = batches[0].raws.len();
+        while count < BATCH {
+            let Some(more) = rpc.try_recv().ok().or_else(|| peers.try_recv().ok()) else { break };
+            count += more.raws.len();
+            batches.push(more);
+        }
+        parts.take(std::mem::take(&mut batches));
+    }
+}
+
+impl Parts {
+    fn take(&self, batches: Vec<Batch>) {
+        let mut unverified = Vec::new();
+        // Per batch and transaction: refused at once, or the place in `unverified`.
+        let placed: Vec<(Vec<Result<usize, SubmitError>>, From)> = batches
+            .into_iter()
+            .map(|b| (b.raws.into_iter().map(|raw| self.decode(raw, &mut unverified)).collect(), b.from))
+            .collect();
+        let admitted = self.admit(unverified);
+        let (mut pass_on, mut fresh) = (Vec::new(), Vec::new());
+        for (places, from) in placed {
+            let results: Vec<_> = places.into_iter().map(|p| p.and_then(|i| admitted[i].clone())).collect();
+            let new = results.iter().filter_map(|r| r.as_ref().ok());
+            fresh.extend(new.clone().cloned());
+            match from {
+                From::Rpc(answer) => {
+                    pass_on.extend(new.map(|tx| tx.raw().clone()));
+                    // The caller may have gone; its transactions stay.
+                    let _ = answer.send(results.into_iter().map(|r| r.map(|tx| tx.hash())).collect());
+                }
+                From::Peer(id) => self.network.report_batch(id, verdict(&results)),
+            }
+        }
+        if !pass_on.is_empty() {
+            self.network.broadcast_transactions(pass_on);
+        }
+        if !fresh.is_empty() {
+            self.events.admitted(&fresh);
+            self.driver.work();
+        }
+    }
+
+    fn decode(&self, raw: Bytes, into: &mut Vec<Unverified>) -> Result<usize, SubmitError> {
+        let spec = &self.chain.spec;
+        let tx = basalt_proto::tx::decode(raw, spec.chain_id, spec.hash_fn)?;
+        if self.pool.lock().contains(&tx.hash()) {
+            return Err(PoolError::AlreadyKnown.into());
+        }
+        into.push(tx);
+        Ok(into.len() - 1)
+    }
+
+    fn admit(&self, unverified: Vec<Unverified>) -> Vec<Result<Arc<Transaction>, SubmitError>> {
+        let verified = tx::verify_all(unverified);
+        let state = self.chain.ledger.snapshot();
+        let head = state.head();
+        let header = head.block.header();
+        let context = PoolContext {
+            next_height: header.height.next(),
+            base_fee: proposer::next_base_fee(&self.chain.spec, &head),
+            gas_limit: self.chain.spec.gas_limit,
+            fork: self.chain.spec.fork_at(header.height.next()),
+            now_ms: clock::wall_ms(),
+        };
+        let account = |address: &Address| {
+            state.account(address).map_err(|e| {
+                tracing::error!("the ledger could not be read: {e}");
+                SubmitError::Unavailable("the ledger could not be read; see the node's log".into())
+            })
+        };
+        let with_accounts: Vec<_> = verified
+            .into_iter()
+            .map(|tx| {
+                let tx = tx?;
+                let a = account(&tx.sender())?.unwrap_or_default();
+                Ok((tx, AccountView { nonce: a.nonce, balance: a.balance }))
+            })
+            .collect();
+        let mut pool = self.pool.lock();
+        with_accounts
+            .into_iter()
+            .map(|r: Result<_, SubmitError>| {
+                let (tx, account) = r?;
+                Ok(pool.insert(tx, account, &context)?.tx)
+            })
+            .collect()
+    }
+}
+
+/// What a peer's batch was worth. What no honest node passes on counts against the peer; what only the state refuses does
+/// not.
+fn verdict(results: &[Result<Arc<Transaction>, SubmitError>]) -> BatchVerdict {
+    if results.iter().any(|r| matches!(r, Err(SubmitError::Tx(_)))) {
+        BatchVerdict::Invalid
+    } else if results.iter().any(Result::is_ok) {
+        BatchVerdict::Relay
+    } else {
+        BatchVerdict::Ignore
+    }
+}

@@ -1,0 +1,42 @@
+//! Limits of the mempool: local settings, which may only change performance and exposure.
+
+use serde::{Deserialize, Serialize};
+
+/// Limits of the mempool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MempoolConfig {
+    /// Most transactions.
+    pub max_transactions: usize,
+    /// Most bytes, counting each transaction's encoding and [`MempoolConfig::OVERHEAD_BYTES`] for what is kept beside it.
+    pub max_bytes: usize,
+    /// Most transactions of one sender.
+    pub max_per_sender: usize,
+    /// How far a nonce may be beyond the first missing one.
+    pub max_nonce_gap: u64,
+    /// How much more a replacement must pay, in percent, in both fee and tip.
+    pub price_bump_percent: u64,
+    /// Fees per gas below this many wei are refused.
+    pub min_fee_per_gas: u128,
+    /// A transaction that waits beyond a nonce gap for longer than this is dropped, in milliseconds.
+    pub queued_lifetime_ms: u64,
+}
+
+impl MempoolConfig {
+    /// What a transaction is taken to cost in memory beside its encoding: decoded form, queue and index entries.
+    pub const OVERHEAD_BYTES: usize = 1024;
+}
+
+impl Default for MempoolConfig {
+    fn default() -> Self {
+        Self {
+            max_transactions: 50_000,
+            max_bytes: 128 * 1024 * 1024,
+            max_per_sender: 4_096,
+            max_nonce_gap: 64,
+            price_bump_percent: 10,
+            min_fee_per_gas: 0,
+            queued_lifetime_ms: 3 * 60 * 60 * 1000,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Who gives way when the pool is full.
+
+use std::cmp::Reverse;
+
+use alloy_primitives::{Address, B256};
+
+use super::{
+    Mempool, PoolError,
+    sender::{Entry, Sender},
+};
+
+/// A transaction beyond a gap. The greatest key is the first to go: the most distant, of these the cheapest, of these
+/// the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct QueuedKey {
+    distance: u64,
+    price: Reverse<(u128, u128)>,
+    seq: u64,
+    pub arrived_ms: u64,
+    pub hash: B256,
+    sender: Address,
+}
+
+/// A sender's last executable transaction. The least key is the first to go: the cheapest, of these the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct TailKey {
+    price: (u128, u128),
+    seq: Reverse<u64>,
+    hash: B256,
+    pub sender: Address,
+}
+
+impl QueuedKey {
+    fn new(address: Address, distance: u64, e: &Entry) -> Self {
+        let price = Reverse((e.fee, e.tip));
+        Self { distance, price, seq: e.seq, arrived_ms: e.arrived_ms, hash: e.tx.hash(), sender: address }
+    }
+
+    pub fn of(address: Address, sender: &Sender) -> impl Iterator<Item = Self> {
+        let gap = sender.first_gap();
+        sender.queued().map(move |(n, e)| Self::new(address, n - gap, e))
+    }
+}
+
+impl TailKey {
+    pub fn of(address: Address, sender: &Sender) -> Option<Self> {
+        let e = sender.tail()?;
+        Some(Self { price: (e.fee, e.tip), seq: Reverse(e.seq), hash: e.tx.hash(), sender: address })
+    }
+}
+
+/// A transaction that wants in, and its place.
+pub(super) struct Newcomer<'a> {
+    pub sender: Address,
+    pub nonce: u64,
+    /// The first nonce that neither the chain nor the pool has of this sender.
+    pub missing: u64,
+    pub entry: &'a Entry,
+}
+
+impl Newcomer<'_> {
+    /// Whether nothing is missing before it.
+    pub const fn is_executable(&self) -> bool {
+        self.nonce <= self.missing
+    }
+}
+
+/// What has to go for a newcomer.
+struct Need {
+    count: usize,
+    bytes: usize,
+}
+
+impl Need {
+    const fn met(&self) -> bool {
+        self.count == 0 && self.bytes == 0
+    }
+
+    const fn take(&mut self, bytes: usize) {
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+}
+
+impl Mempool {
+    /// Evicts what must go for the newcomer, or refuses it and evicts nothing. Queued ones go before executable ones;
+    /// an executable one only for an executable newcomer that pays more.
+    pub(super) fn make_room(&mut self, new: &Newcomer<'_>) -> Result<Vec<B256>, PoolError> {
+        let mut need = self.need(new);
+        if need.met() {
+            return Ok(Vec::new());
+        }
+        let mut victims = Vec::new();
+        self.pick_queued(new, &mut need, &mut victims);
+        if new.is_executable() {
+            self.pick_tails(new, &mut need, &mut victims);
+        }
+        if !need.met() {
+            return Err(PoolError::Full { count: self.len(), bytes: self.bytes });
+        }
+        for hash in &victims {
+            self.remove(hash);
+        }
+        Ok(victims)
+    }
+
+    fn need(&self, new: &Newcomer<'_>) -> Need {
+        let old = self.senders.get(&new.sender).and_then(|s| s.txs.get(&new.nonce));
+        let count = self.len() + usize::from(old.is_none());
+        let bytes = self.bytes + new.entry.bytes() - old.map_or(0, Entry::bytes);
+        Need {
+            count: count.saturating_sub(self.config.max_transactions),
+            bytes: bytes.saturating_sub(self.config.max_bytes),
+        }
+    }
+
+    fn pick_queued(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
+        // A queued newcomer only displaces what is worse placed than itself.
+        let own = QueuedKey::new(new.sender, new.nonce.saturating_sub(new.missing), new.entry);
+        // An executable one keeps those of its own that it makes executable.
+        let sender = self.senders.get(&new.sender);
+        let follows = |n: &u64| sender.is_some_and(|s| s.txs.contains_key(n));
+        let run_end = (new.nonce + 1..).take_while(follows).last().unwrap_or(new.nonce);
+        for key in self.queued.iter().rev() {
+            if need.met() || (!new.is_executable() && *key <= own) {
+                return;
+            }
+            let Some(e) = self.entry(&key.hash) else { continue };
+            let is_follower = key.sender == new.sender && e.tx.payload().nonce() <= run_end;
+            if !(new.is_executable() && is_follower) {
+                need.take(e.bytes());
+                victims.push(key.hash);
+            }
+        }
+    }
+
+    fn pick_tails(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
+        for key in &self.tails {
+            if need.met() || key.price >= (new.entry.fee, new.entry.tip) {
+                return;
+            }
+            let Some(e) = self.entry(&key.hash) else { continue };
+            if key.sender != new.sender {
+                need.take(e.bytes());
+                victims.push(key.hash);
+            }
+        }
+    }
+
+    fn entry(&self, hash: &B256) -> Option<&Entry> {
+        let tx = self.get(hash)?;
+        self.senders.get(&tx.sender())?.txs.get(&tx.payload().nonce())
+    }
+}

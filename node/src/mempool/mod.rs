@@ -1,0 +1,31 @@
+//! The mempool: verified transactions that wait to be put into a block.
+//!
+//! In: [`Mempool::insert`] takes a transaction whose signature was checked, with the sender's account and the rules of the
+//! moment; [`Mempool::on_block`] tells what a block changed. Out: [`Mempool::ready`] gives the proposer executable
+//! transactions by price, and [`Mempool::content`] shows everything to the RPC.
+//!
+//! [`Mempool`] is a plain struct without clock, lock or I/O; [`SharedPool`] is the lock around it. Every sender has a queue
+//! by nonce. The consecutive run from the account's nonce on is *executable* ("pending" in `txpool_`); what waits beyond a
+//! gap is *queued*. At a limit the queued go first, the most distant before the others; an executable transaction only
+//! gives way to an executable one that pays more.
+
+mod config;
+mod error;
+mod evict;
+mod intrinsic;
+mod pool;
+mod ready;
+mod sender;
+mod shared;
+#[cfg(test)]
+pub(crate) mod test_util;
+#[cfg(test)]
+mod tests;
+
+pub use config::MempoolConfig;
+pub use error::PoolError;
+pub use intrinsic::{IntrinsicGas, intrinsic_gas};
+pub use pool::{BlockUpdate, Inserted, Mempool, PoolContent, PoolContext, PoolStatus, SenderContent};
+pub use ready::Ready;
+pub use sender::AccountView;
+pub use shared::SharedPool;

@@ -1,0 +1,70 @@
+//! The log: to standard error, as text or JSON, by level and module.
+
+use std::io::IsTerminal as _;
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Settings of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Level, and levels by module: `info`, or `info,basalt_node::rpc=debug`.
+    pub level: String,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { level: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level does not parse.
+    #[error(
+        "log level {0:?} is not valid: {1}; use error, warn, info, debug or trace, or module=level, separated by commas"
+    )]
+    Level(String, String),
+    /// Called twice.
+    #[error("the log is set up already")]
+    Twice,
+}
+
+/// Checks a level without setting anything up.
+pub fn check_level(level: &str) -> Result<(), LogError> {
+    filter(level).map(|_| ())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, LogError> {
+    EnvFilter::try_new(level).map_err(|e| LogError::Level(level.to_owned(), e.to_string()))
+}
+
+/// Sets up the log of this process. The environment variable `BASALT_LOG` goes before the configuration.
+pub fn init(config: &LogConfig) -> Result<(), LogError> {
+    let level = std::env::var("BASALT_LOG").unwrap_or_else(|_| config.level.clone());
+    let registry = tracing_subscriber::registry().with(filter(&level)?);
+    let stderr = std::io::stderr;
+    let result = match config.format {
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(stderr)).try_init(),
+        LogFormat::Text => {
+            let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            registry.with(fmt::layer().with_ansi(colour).with_writer(stderr)).try_init()
+        }
+    };
+    result.map_err(|_| LogError::Twice)
+}

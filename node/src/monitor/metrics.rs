@@ -1,0 +1,380 @@
+//! All metrics of a node, as one typed struct: units in names, counters rather than rates. Every name begins with
+//! `basalt_`.
+
+use std::{
+    fmt,
+    sync::atomic::AtomicU64,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use super::{process, tps::TpsWindow};
+
+type GaugeF64 = Gauge<f64, AtomicU64>;
+type CounterF64 = Counter<f64, AtomicU64>;
+
+/// Window of the `tps` gauge.
+const TPS_WINDOW: Duration = Duration::from_secs(10);
+
+/// Labels of the `node_info` metric.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NodeLabels {
+    /// Version of this software.
+    pub version: String,
+    /// Name of the node.
+    pub name: String,
+    /// Name of the network.
+    pub chain: String,
+    /// Chain id.
+    pub chain_id: String,
+}
+
+/// Which way network traffic goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Received.
+    In,
+    /// Sent.
+    Out,
+}
+
+impl EncodeLabelValue for Direction {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
+        EncodeLabelValue::encode(&if *self == Self::In { "in" } else { "out" }, encoder)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Traffic {
+    direction: Direction,
+    protocol: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RpcCall {
+    method: &'static str,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RpcMethod {
+    method: &'static str,
+}
+
+/// What a committed and executed block tells.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockStats {
+    /// Its height.
+    pub height: u64,
+    /// Newest finalized height.
+    pub finalized: u64,
+    /// Its timestamp, in milliseconds since the Unix epoch.
+    pub timestamp_ms: u64,
+    /// Transactions that ran.
+    pub transactions: u64,
+    /// Transactions that it carried and that could not run.
+    pub skipped: u64,
+    /// Gas used.
+    pub gas_used: u64,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// Round in which it was committed.
+    pub round: u32,
+    /// From its proposal to its commit; `None` when it was fetched.
+    pub commit_latency: Option<Duration>,
+    /// Time of execution.
+    pub execution: Option<Duration>,
+}
+
+/// All metrics. Cheap to update from any thread.
+pub struct Metrics {
+    registry: Registry,
+    height: Gauge,
+    finalized_height: Gauge,
+    head_timestamp: GaugeF64,
+    transactions: Counter,
+    skipped_transactions: Counter,
+    gas_used: Counter,
+    block_gas_used: Gauge,
+    block_size: Gauge,
+    block_transactions: Gauge,
+    tps: GaugeF64,
+    tps_window: Mutex<TpsWindow>,
+    committed_round: Gauge,
+    round: Gauge,
+    round_changes: Counter,
+    commit_latency: Histogram,
+    block_execution: Histogram,
+    validators: Gauge,
+    online_power: Gauge,
+    peers: Gauge,
+    sync_behind: Gauge,
+    mempool_ready: Gauge,
+    mempool_queued: Gauge,
+    mempool_bytes: Gauge,
+    mempool_rejected: Family<Reason, Counter>,
+    rpc_requests: Family<RpcCall, Counter>,
+    rpc_duration: Family<RpcMethod, Histogram>,
+    websockets: Gauge,
+    network_bytes: Family<Traffic, Counter>,
+    network_messages: Family<Traffic, Counter>,
+    network_drops: Family<Reason, Counter>,
+    process_cpu: CounterF64,
+    process_resident: Gauge,
+    process_fds: Gauge,
+    last_cpu_seconds: Mutex<f64>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// Registers a metric and gives back its handle.
+fn add<M>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+fn add_in<M>(registry: &mut Registry, name: &str, unit: Unit, help: &str, metric: M) -> M
+where
+    M: prometheus_client::registry::Metric + Clone,
+{
+    registry.register_with_unit(name, help, unit, metric.clone());
+    metric
+}
+
+fn latency_histogram() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 60.0])
+}
+
+fn rpc_histogram() -> Histogram {
+    Histogram::new([0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0])
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new(node: NodeLabels) -> Self {
+        let mut registry = Registry::with_prefix("basalt");
+        let r = &mut registry;
+        r.register("node", "Version, name and network of this node", Info::new(node));
+        add(r, "up", "1 while the node runs", Gauge::<i64>::default()).set(1);
+        Self {
+            height: add(r, "height", "Number of the newest executed block", Gauge::default()),
+            finalized_height: add(r, "finalized_height", "Number of the newest final block", Gauge::default()),
+            head_timestamp: add_in(
+                r,
+                "head_timestamp",
+                Unit::Seconds,
+                "Timestamp of the newest executed block, since the Unix epoch",
+                Gauge::default(),
+            ),
+            transactions: add(
+                r,
+                "transactions",
+                "Transactions committed and executed since the start",
+                Counter::default(),
+            ),
+            skipped_transactions: add(
+                r,
+                "skipped_transactions",
+                "Transactions that blocks carried and that could not run",
+                Counter::default(),
+            ),
+            gas_used: add(r, "gas_used", "Gas used by executed blocks since the start", Counter::default()),
+            block_gas_used: add(r, "block_gas_used", "Gas used by the newest block", Gauge::default()),
+            block_size: add_in(r, "block_size", Unit::Bytes, "Size of the newest block", Gauge::default()),
+            block_transactions: add(r, "block_transactions", "Transactions in the newest block", Gauge::default()),
+            tps: add(r, "tps", "Committed transactions per second over the last 10 seconds", Gauge::default()),
+            tps_window: Mutex::new(TpsWindow::new(TPS_WINDOW, Instant::now())),
+            committed_round: add(
+                r,
+                "committed_round",
+                "Round in which the newest block was committed",
+                Gauge::default(),
+            ),
+            round: add(r, "round", "Round that consensus is in", Gauge::default()),
+            round_changes: add(r, "round_changes", "Rounds that ended without a block", Counter::default()),
+            commit_latency: add_in(
+                r,
+                "commit_latency",
+                Unit::Seconds,
+                "From a block's proposal to its commit, at this node",
+                latency_histogram(),
+            ),
+            block_execution: add_in(r, "block_execution", Unit::Seconds, "Executing a block", latency_histogram()),
+            validators: add(r, "validators", "Validators of the next height", Gauge::default()),
+            online_power: add(r, "online_power", "Voting power that is connected, own included", Gauge::default()),
+            peers: add(r, "peers", "Connected peers", Gauge::default()),
+            sync_behind: add(r, "sync_behind_blocks", "Blocks behind the highest that peers claim", Gauge::default()),
+            mempool_ready: add(r, "mempool_ready", "Executable transactions in the mempool", Gauge::default()),
+            mempool_queued: add(r, "mempool_queued", "Transactions beyond a nonce gap", Gauge::default()),
+            mempool_bytes: add_in(r, "mempool", Unit::Bytes, "Memory the mempool counts", Gauge::default()),
+            mempool_rejected: add(r, "mempool_rejected", "Transactions refused, by reason", Family::default()),
+            rpc_requests: add(r, "rpc_requests", "RPC requests by method and result", Family::default()),
+            rpc_duration: add_in(
+                r,
+                "rpc_request_duration",
+                Unit::Seconds,
+                "RPC requests by method",
+                Family::new_with_constructor(rpc_histogram),
+            ),
+            websockets: add(r, "websockets", "Open WebSocket connections", Gauge::default()),
+            network_bytes: add_in(r, "network", Unit::Bytes, "Bytes by direction and protocol", Family::default()),
+            network_messages: add(r, "network_messages", "Messages by direction and protocol", Family::default()),
+            network_drops: add(r, "network_drops", "Messages and connections dropped, by reason", Family::default()),
+            process_cpu: add_in(
+                r,
+                "process_cpu",
+                Unit::Seconds,
+                "User and system CPU time of this process",
+                Counter::default(),
+            ),
+            process_resident: add_in(r, "process_resident_memory", Unit::Bytes, "Resident memory", Gauge::default()),
+            process_fds: add(r, "process_open_fds", "Open file handles", Gauge::default()),
+            last_cpu_seconds: Mutex::new(0.0),
+            registry,
+        }
+    }
+
+    /// A block was executed.
+    pub fn block(&self, b: &BlockStats) {
+        self.height.set(to_i64(b.height));
+        self.finalized_height.set(to_i64(b.finalized));
+        self.head_timestamp.set(b.timestamp_ms as f64 / 1000.0);
+        self.transactions.inc_by(b.transactions);
+        self.skipped_transactions.inc_by(b.skipped);
+        self.gas_used.inc_by(b.gas_used);
+        self.block_gas_used.set(to_i64(b.gas_used));
+        self.block_size.set(to_i64(b.size_bytes));
+        self.block_transactions.set(to_i64(b.transactions));
+        self.committed_round.set(i64::from(b.round));
+        b.commit_latency.iter().for_each(|d| self.commit_latency.observe(d.as_secs_f64()));
+        b.execution.iter().for_each(|d| self.block_execution.observe(d.as_secs_f64()));
+        self.tps_window.lock().add(Instant::now(), b.transactions);
+    }
+
+    /// What the disk held at the start, so that the gauges are right before the first block.
+    pub fn restored(&self, height: u64, timestamp_ms: u64) {
+        self.height.set(to_i64(height));
+        self.finalized_height.set(to_i64(height));
+        self.head_timestamp.set(timestamp_ms as f64 / 1000.0);
+    }
+
+    /// Committed transactions per second over the last 10 seconds.
+    pub fn tps(&self) -> f64 {
+        self.tps_window.lock().rate(Instant::now())
+    }
+
+    /// The round that consensus is in.
+    pub fn round(&self, round: u32) {
+        self.round.set(i64::from(round));
+    }
+
+    /// A round ended without a block.
+    pub fn round_changed(&self) {
+        self.round_changes.inc();
+    }
+
+    /// Validators of the next height, and the power that is connected.
+    pub fn validators(&self, count: usize, online_power: u64) {
+        self.validators.set(to_i64(count as u64));
+        self.online_power.set(to_i64(online_power));
+    }
+
+    /// Connected peers.
+    pub fn peers(&self, count: usize) {
+        self.peers.set(to_i64(count as u64));
+    }
+
+    /// Blocks behind the highest that peers claim.
+    pub fn sync_behind(&self, blocks: u64) {
+        self.sync_behind.set(to_i64(blocks));
+    }
+
+    /// How full the mempool is.
+    pub fn mempool(&self, ready: usize, queued: usize, bytes: usize) {
+        self.mempool_ready.set(to_i64(ready as u64));
+        self.mempool_queued.set(to_i64(queued as u64));
+        self.mempool_bytes.set(to_i64(bytes as u64));
+    }
+
+    /// A transaction was refused, see [`crate::mempool::PoolError::kind`].
+    pub fn transaction_rejected(&self, reason: &'static str) {
+        self.mempool_rejected.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// An RPC request was answered; `error` is its code.
+    pub fn rpc_request(&self, method: &'static str, error: Option<i64>, took: Duration) {
+        let result = match error {
+            None => "ok",
+            Some(-32603) => "internal_error",
+            Some(_) => "error",
+        };
+        self.rpc_requests.get_or_create(&RpcCall { method, result }).inc();
+        self.rpc_duration.get_or_create(&RpcMethod { method }).observe(took.as_secs_f64());
+    }
+
+    /// A WebSocket connection was opened.
+    pub fn websocket_opened(&self) {
+        self.websockets.inc();
+    }
+
+    /// A WebSocket connection was closed.
+    pub fn websocket_closed(&self) {
+        self.websockets.dec();
+    }
+
+    /// A message went over the network.
+    pub fn network(&self, direction: Direction, protocol: &'static str, bytes: usize) {
+        let labels = Traffic { direction, protocol };
+        self.network_messages.get_or_create(&labels).inc();
+        self.network_bytes.get_or_create(&labels).inc_by(bytes as u64);
+    }
+
+    /// A message or connection was dropped.
+    pub fn network_drop(&self, reason: &'static str) {
+        self.network_drops.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Everything as OpenMetrics text; reads what the process uses first.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        self.read_process();
+        self.tps.set(self.tps());
+        let mut out = String::with_capacity(16 * 1024);
+        if let Err(e) = text::encode(&mut out, &self.registry) {
+            tracing::error!(error = %e, "metrics could not be written");
+        }
+        out
+    }
+
+    fn read_process(&self) {
+        let Some(stats) = process::read() else { return };
+        let mut last = self.last_cpu_seconds.lock();
+        self.process_cpu.inc_by((stats.cpu_seconds - *last).max(0.0));
+        *last = stats.cpu_seconds;
+        self.process_resident.set(to_i64(stats.resident_bytes));
+        self.process_fds.set(to_i64(stats.open_fds));
+    }
+}
+
+fn to_i64(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,6 @@
+//! The network on loopback: real sockets, ports chosen by the system, every wait bounded.
+
+mod harness;
+mod hostile;
+mod peering;
+mod traffic;

@@ -1,0 +1,207 @@
+//! JSON-RPC 2.0: from the bytes of a request, single or batch, to the bytes of the answer. Nothing a caller sends panics
+//! or grows without bound.
+
+use std::{sync::Arc, time::Instant};
+
+use futures::{StreamExt as _, stream};
+use serde_json::{Map, Value};
+
+use super::{
+    App, RpcError, bounds,
+    error::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE, RESPONSE_TOO_LARGE, TIMEOUT},
+    registry::{Answer, Call, Handler, Method, Run},
+    session::Session,
+};
+
+/// Requests of one batch that are at work at once.
+const BATCH_CONCURRENCY: usize = 16;
+
+/// One well-formed request.
+struct Request {
+    /// `None` for a notification, which gets no answer.
+    id: Option<Value>,
+    method: String,
+    params: Value,
+}
+
+/// Answers the bytes of a request; `None` when there is nothing to answer (notifications).
+pub async fn handle(app: &Arc<App>, session: Option<&Arc<Session>>, body: &[u8]) -> Option<Vec<u8>> {
+    match parse(app, body) {
+        Err(e) => Some(error_response(&Value::Null, &e)),
+        Ok(Value::Array(batch)) => handle_batch(app, session, batch).await,
+        Ok(value) => handle_value(app, session, value).await,
+    }
+}
+
+fn parse(app: &App, body: &[u8]) -> Result<Value, RpcError> {
+    let config = &app.config;
+    if body.len() > config.max_request_bytes {
+        return Err(too_large(config.max_request_bytes));
+    }
+    bounds::check(body, config.max_json_depth, config.max_json_values)
+        .map_err(|e| RpcError::new(INVALID_REQUEST, e.to_string()))?;
+    serde_json::from_slice(body).map_err(|e| RpcError::new(PARSE, format!("parse error: {e}")))
+}
+
+/// The error of a request beyond the size limit.
+#[must_use]
+pub fn too_large(limit: usize) -> RpcError {
+    RpcError::new(
+        INVALID_REQUEST,
+        format!("request is larger than the limit of {limit} bytes; send it in smaller parts"),
+    )
+}
+
+async fn handle_batch(app: &Arc<App>, session: Option<&Arc<Session>>, batch: Vec<Value>) -> Option<Vec<u8>> {
+    let limit = app.config.max_batch;
+    if batch.is_empty() {
+        return Some(error_response(&Value::Null, &RpcError::new(INVALID_REQUEST, "empty batch")));
+    }
+    if batch.len() > limit {
+        let text = format!("batch too large: {} requests, the limit is {limit}", batch.len());
+        return Some(error_response(&Value::Null, &RpcError::new(INVALID_REQUEST, text)));
+    }
+    let mut answers = stream::iter(batch).map(|v| handle_value(app, session, v)).buffered(BATCH_CONCURRENCY);
+    let mut out = vec![b'['];
+    while let Some(answer) = answers.next().await {
+        let Some(answer) = answer else { continue };
+        if out.len() + answer.len() > app.config.max_response_bytes {
+            return Some(error_response(&Value::Null, &response_too_large(app)));
+        }
+        if out.len() > 1 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&answer);
+    }
+    out.push(b']');
+    (out.len() > 2).then_some(out)
+}
+
+async fn handle_value(app: &Arc<App>, session: Option<&Arc<Session>>, value: Value) -> Option<Vec<u8>> {
+    let request = match Request::from_value(value) {
+        Ok(r) => r,
+        Err((id, e)) => return Some(error_response(&id, &e)),
+    };
+    let answer = run(app, session, &request.method, request.params).await;
+    let id = request.id?;
+    Some(match answer {
+        Ok(result) if result.len() > app.config.max_response_bytes => error_response(&id, &response_too_large(app)),
+        Ok(result) => result_response(&id, &result),
+        Err(e) => error_response(&id, &e),
+    })
+}
+
+impl Request {
+    fn from_value(value: Value) -> Result<Self, (Value, RpcError)> {
+        let invalid = |id: Value, text: &str| (id, RpcError::new(INVALID_REQUEST, text));
+        let Value::Object(mut o) = value else {
+            return Err(invalid(Value::Null, "invalid request: a request is a JSON object"));
+        };
+        let id = o.remove("id");
+        if id.as_ref().is_some_and(|i| !matches!(i, Value::Null | Value::Number(_) | Value::String(_))) {
+            return Err(invalid(Value::Null, "invalid request: id must be a string, a number or null"));
+        }
+        let fail = |id: Option<Value>, text| invalid(id.unwrap_or(Value::Null), text);
+        if o.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
+            return Err(fail(id, "invalid request: \"jsonrpc\" must be \"2.0\""));
+        }
+        let Some(Value::String(method)) = o.remove("method") else {
+            return Err(fail(id, "invalid request: \"method\" must be a string"));
+        };
+        let params = o.remove("params").unwrap_or(Value::Null);
+        Ok(Self { id, method, params })
+    }
+}
+
+/// Runs one method, within its time, and counts it.
+async fn run(app: &Arc<App>, session: Option<&Arc<Session>>, name: &str, params: Value) -> Answer {
+    let started = Instant::now();
+    let (label, answer) = match app.registry.find(name) {
+        Err(e) => ("unknown", Err(e)),
+        Ok((known, method)) => (known, run_method(app, session, method, params).await),
+    };
+    app.metrics.rpc_request(label, answer.as_ref().err().map(|e| e.code), started.elapsed());
+    answer
+}
+
+async fn run_method(app: &Arc<App>, session: Option<&Arc<Session>>, method: &Method, params: Value) -> Answer {
+    let values = positional(method.params, params)?;
+    let call = Call { app: app.clone(), session: session.cloned() };
+    let work = async {
+        match &method.run {
+            Run::Quick(f) => f(&call, values),
+            Run::Blocking(f) => run_blocking(f.clone(), call.clone(), values).await,
+            Run::Async(f) => f(call.clone(), values).await,
+        }
+    };
+    let limit = std::time::Duration::from_millis(app.config.request_timeout_ms);
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        Err(RpcError::new(TIMEOUT, format!("request timed out after {} ms", app.config.request_timeout_ms)))
+    })
+}
+
+/// The permit goes with the work, so that work which outlives its request still counts.
+async fn run_blocking(f: Handler, call: Call, values: Vec<Value>) -> Answer {
+    let permit = call.app.blocking.clone().acquire_owned().await.map_err(RpcError::internal)?;
+    let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        f(&call, values)
+    });
+    work.await.map_err(RpcError::internal)?
+}
+
+/// Parameters in order, missing ones as null.
+fn positional(names: &[&str], params: Value) -> Result<Vec<Value>, RpcError> {
+    let mut values = match params {
+        Value::Null => Vec::new(),
+        Value::Array(values) => values,
+        Value::Object(o) => by_name(names, o)?,
+        _ => return Err(RpcError::params("non-array args: \"params\" must be an array, or an object by name")),
+    };
+    if values.len() > names.len() {
+        return Err(RpcError::params(format!("too many arguments, want at most {}", names.len())));
+    }
+    values.resize(names.len(), Value::Null);
+    Ok(values)
+}
+
+fn by_name(names: &[&str], mut o: Map<String, Value>) -> Result<Vec<Value>, RpcError> {
+    let values = names.iter().map(|n| o.remove(*n).unwrap_or(Value::Null)).collect();
+    match o.keys().next() {
+        None => Ok(values),
+        Some(other) => {
+            let shown: String = other.chars().take(40).collect();
+            Err(RpcError::params(format!("unknown argument `{shown}`, want {}", names.join(", "))))
+        }
+    }
+}
+
+fn response_too_large(app: &App) -> RpcError {
+    let limit = app.config.max_response_bytes;
+    RpcError::new(
+        RESPONSE_TOO_LARGE,
+        format!("response is larger than the limit of {limit} bytes; ask for less at once"),
+    )
+}
+
+fn result_response(id: &Value, result: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(result.len() + 64);
+    out.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+    out.extend_from_slice(id.to_string().as_bytes());
+    out.extend_from_slice(b",\"result\":");
+    out.extend_from_slice(result);
+    out.push(b'}');
+    out
+}
+
+/// The answer that carries an error.
+#[must_use]
+pub fn error_response(id: &Value, error: &RpcError) -> Vec<u8> {
+    serde_json::json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string().into_bytes()
+}
+
+/// The error of `eth_subscribe` over plain HTTP.
+#[must_use]
+pub fn no_notifications() -> RpcError {
+    RpcError::new(METHOD_NOT_FOUND, "notifications not supported over HTTP; open a WebSocket at the same address")
+}

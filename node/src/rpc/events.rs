@@ -1,0 +1,78 @@
+//! Where the node announces what happened, and subscriptions listen.
+
+use std::sync::{Arc, OnceLock};
+
+use basalt_primitives::{Receipt, Transaction};
+use tokio::sync::broadcast;
+
+use super::{format::BlockJson, ports::BlockView};
+
+/// An executed block.
+#[derive(Debug)]
+pub struct BlockEvent {
+    /// The block.
+    pub view: Arc<BlockView>,
+    /// Its receipts.
+    pub receipts: Arc<Vec<Receipt>>,
+    head: OnceLock<String>,
+}
+
+impl BlockEvent {
+    /// Announces a block with its receipts.
+    #[must_use]
+    pub const fn new(view: Arc<BlockView>, receipts: Arc<Vec<Receipt>>) -> Self {
+        Self { view, receipts, head: OnceLock::new() }
+    }
+
+    /// The header as `newHeads` sends it, serialised once for all subscribers.
+    pub fn head_json(&self) -> &str {
+        self.head.get_or_init(|| serde_json::to_string(&BlockJson::header(&self.view)).unwrap_or_default())
+    }
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A block was executed.
+    Block(Arc<BlockEvent>),
+    /// Transactions came into the mempool.
+    Pending(Arc<[Arc<Transaction>]>),
+}
+
+/// Hands events to all who listen. It never waits: who lags behind the buffer misses events and is told so.
+#[derive(Clone, Debug)]
+pub struct EventHub(broadcast::Sender<Event>);
+
+impl EventHub {
+    /// A hub that keeps this many events for who lags.
+    #[must_use]
+    pub fn new(buffer: usize) -> Self {
+        Self(broadcast::Sender::new(buffer.max(1)))
+    }
+
+    /// Announces an executed block. Call it in order of height, after the block is readable through the ports.
+    pub fn block(&self, event: BlockEvent) {
+        if self.is_heard() {
+            let _ = self.0.send(Event::Block(Arc::new(event)));
+        }
+    }
+
+    /// Announces transactions that are new in the mempool.
+    pub fn pending(&self, txs: Vec<Arc<Transaction>>) {
+        if self.is_heard() && !txs.is_empty() {
+            let _ = self.0.send(Event::Pending(txs.into()));
+        }
+    }
+
+    /// Whether anyone listens; if not, there is no need to prepare an event.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
+    /// Listens from now on.
+    #[must_use]
+    pub fn listen(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+}

@@ -1,0 +1,77 @@
+//! Sending transactions and asking what became of them.
+
+use alloy_primitives::{B256, Bytes};
+use serde::Serialize;
+
+use super::{
+    super::{
+        RpcError,
+        format::{ReceiptJson, TxJson},
+        ports::SubmitError,
+        registry::{Call, Registry},
+        types::BlockId,
+    },
+    block,
+};
+
+/// Most transactions of one `basalt_sendRawTransactions`.
+const MAX_BATCH: usize = 10_000;
+
+pub(super) fn add(r: &mut Registry) {
+    r.waiting("eth_sendRawTransaction", &["transaction"], |c: Call, (raw,): (Bytes,)| async move {
+        let answer = c.app.ports.submit.submit(vec![raw]).await.pop();
+        answer
+            .unwrap_or_else(|| Err(SubmitError::Unavailable("the node did not answer".into())))
+            .map_err(RpcError::from)
+    });
+    r.waiting("basalt_sendRawTransactions", &["transactions"], |c: Call, (raw,): (Vec<Bytes>,)| send_many(c, raw));
+    r.quick("eth_getTransactionByHash", &["hash"], |c: &Call, (h,): (B256,)| by_hash(c, &h));
+    r.quick("eth_getRawTransactionByHash", &["hash"], |c: &Call, (h,): (B256,)| raw_by_hash(c, &h));
+    r.blocking("eth_getTransactionReceipt", &["hash"], |c: &Call, (h,): (B256,)| receipt(c, &h));
+}
+
+/// What became of one transaction of a batch.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Sent {
+    Accepted { hash: B256 },
+    Refused { error: RpcError },
+}
+
+async fn send_many(c: Call, raw: Vec<Bytes>) -> Result<Vec<Sent>, RpcError> {
+    if raw.len() > MAX_BATCH {
+        return Err(RpcError::params(format!("{} transactions given, the limit is {MAX_BATCH}", raw.len())));
+    }
+    let answers = c.app.ports.submit.submit(raw).await;
+    let sent = |a: Result<B256, SubmitError>| match a {
+        Ok(hash) => Sent::Accepted { hash },
+        Err(e) => Sent::Refused { error: e.into() },
+    };
+    Ok(answers.into_iter().map(sent).collect())
+}
+
+fn by_hash(c: &Call, hash: &B256) -> Result<Option<TxJson>, RpcError> {
+    if let Some((height, index)) = c.app.chain.reader().locate(hash)? {
+        let Some(view) = c.app.chain.view(BlockId::Number(height.0))? else { return Ok(None) };
+        return block::at(c, &view, index);
+    }
+    Ok(c.app.ports.pool.get(hash).map(|t| TxJson::pending(&t)))
+}
+
+fn raw_by_hash(c: &Call, hash: &B256) -> Result<Bytes, RpcError> {
+    let tx = match c.app.chain.reader().locate(hash)? {
+        Some((height, index)) => c.app.chain.reader().transaction(height, index)?.map(|t| t.raw().clone()),
+        None => c.app.ports.pool.get(hash).map(|t| t.raw().clone()),
+    };
+    Ok(tx.unwrap_or_default())
+}
+
+fn receipt(c: &Call, hash: &B256) -> Result<Option<ReceiptJson>, RpcError> {
+    let Some((height, index)) = c.app.chain.reader().locate(hash)? else { return Ok(None) };
+    let Some(view) = c.app.chain.view(BlockId::Number(height.0))? else { return Ok(None) };
+    let receipts = c.app.chain.receipts(&view)?;
+    let (before, rest) = receipts.split_at(receipts.len().min(index as usize));
+    let (Some(receipt), Some(tx)) = (rest.first(), c.app.chain.transaction(&view, index)?) else { return Ok(None) };
+    let first_log = before.iter().map(|r| r.logs.len()).sum();
+    Ok(Some(ReceiptJson::new(receipt, &tx, &view, index as usize, first_log)))
+}

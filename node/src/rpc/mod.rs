@@ -1,0 +1,89 @@
+//! The RPC: JSON-RPC 2.0 over HTTP and WebSocket, and health, on one port.
+//!
+//! In: bytes of strangers, and [`EventHub`], where the node announces executed blocks and new transactions. Out: answers,
+//! notifications, and submitted transactions. The node is reached only through the small traits of [`ports`].
+//!
+//! A request flows: [`http`] (origin, host, size) → [`dispatch`] (bounds, parse, batch) → [`registry`] (method,
+//! parameters) → `methods` → [`format`]. WebSocket connections ([`session`]) use the same dispatcher and add
+//! subscriptions.
+
+pub mod bounds;
+pub mod chain;
+pub mod config;
+pub mod dispatch;
+pub mod error;
+pub mod events;
+pub mod filters;
+pub mod format;
+pub mod health;
+pub mod http;
+pub mod logs;
+mod methods;
+pub mod ports;
+pub mod registry;
+pub mod session;
+#[cfg(test)]
+mod tests;
+pub mod types;
+
+use std::sync::Arc;
+
+use basalt_primitives::ChainSpec;
+use tokio::sync::Semaphore;
+
+pub use config::RpcConfig;
+pub use error::RpcError;
+pub use events::{BlockEvent, EventHub};
+pub use health::Readiness;
+pub use http::{RpcServer, ServeError};
+pub use ports::Ports;
+
+use crate::monitor::Metrics;
+
+/// Everything a request is answered from.
+pub struct App {
+    /// The node.
+    pub ports: Ports,
+    /// Rules of the chain.
+    pub spec: Arc<ChainSpec>,
+    /// Limits.
+    pub config: RpcConfig,
+    /// Name and version of this software, such as `basalt/v0.1.0/linux-x86_64`.
+    pub client_version: String,
+    /// Where executed blocks and new transactions are announced.
+    pub events: EventHub,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    pub(crate) chain: chain::Chain,
+    pub(crate) filters: filters::Filters,
+    pub(crate) registry: registry::Registry,
+    pub(crate) blocking: Arc<Semaphore>,
+    pub(crate) websockets: Arc<Semaphore>,
+}
+
+impl App {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(
+        ports: Ports,
+        spec: Arc<ChainSpec>,
+        config: RpcConfig,
+        client_version: String,
+        events: EventHub,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            chain: chain::Chain::new(ports.chain.clone()),
+            filters: filters::Filters::new(config.max_filters, config.filter_lifetime_ms),
+            registry: methods::registry(&config),
+            blocking: Arc::new(Semaphore::new(config.max_blocking.max(1))),
+            websockets: Arc::new(Semaphore::new(config.max_websockets)),
+            ports,
+            spec,
+            config,
+            client_version,
+            events,
+            metrics,
+        })
+    }
+}

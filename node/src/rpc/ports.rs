@@ -1,0 +1,338 @@
+//! What the RPC needs from the rest of the node, as small traits that the node implements and tests double.
+//!
+//! Everything here speaks of *executed* blocks: RPC calls a block `latest` once it is executed. "Transactions of a block"
+//! are those that ran, in the order of their receipts; what a block carried but could not run is only in
+//! [`ChainReader::skipped`].
+
+use std::sync::Arc;
+
+use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
+use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
+use basalt_primitives::{Header, Height, Millis, PublicKey, Receipt, Round, Transaction, state::Account, tx::TxError};
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+use crate::mempool::{PoolContent, PoolError, PoolStatus, SenderContent};
+
+/// An executed block as clients see it: with its own results, not the parent's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockView {
+    /// Block hash.
+    pub hash: B256,
+    /// The header.
+    pub header: Header,
+    /// State root after this block.
+    pub state_root: B256,
+    /// Root of the hash tree over its receipts.
+    pub receipts_root: B256,
+    /// Gas it used.
+    pub gas_used: u64,
+    /// Bloom over the logs of its receipts.
+    pub bloom: Bloom,
+    /// Hashes of the transactions that ran, in order.
+    pub tx_hashes: Vec<B256>,
+    /// Size of the block as it is stored, in bytes.
+    pub size_bytes: usize,
+}
+
+impl BlockView {
+    /// The block's number.
+    #[must_use]
+    pub const fn height(&self) -> Height {
+        self.header.height
+    }
+}
+
+/// Which state to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateAt {
+    /// The newest executed.
+    Latest,
+    /// After the block of this height.
+    Height(Height),
+}
+
+/// Why a read failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The state of an old block is gone.
+    #[error("state of block {height} is not kept: this node keeps the latest state; ask for `latest`")]
+    StateNotKept {
+        /// The block asked for.
+        height: Height,
+    },
+    /// The ledger could not be read; details go to the log.
+    #[error("the ledger could not be read; see the node's log")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A transaction that a block carried and that could not run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SkippedTx {
+    /// Its hash.
+    pub hash: B256,
+    /// Its place in the block as proposed.
+    pub index: u32,
+    /// Why it could not run.
+    pub reason: String,
+}
+
+/// Reads the executed chain and its state. Every method may block on the disk for a short time.
+pub trait ChainReader: Send + Sync {
+    /// The newest executed block.
+    fn head(&self) -> Height;
+
+    /// The lower of the newest finalized and the newest executed block.
+    fn finalized(&self) -> Height;
+
+    /// The height of an executed block.
+    fn height_of(&self, block: &B256) -> Result<Option<Height>, ReadError>;
+
+    /// An executed block; `None` above the head.
+    fn block(&self, height: Height) -> Result<Option<Arc<BlockView>>, ReadError>;
+
+    /// The transactions that ran, in order; `None` above the head.
+    fn transactions(&self, height: Height) -> Result<Option<Vec<Transaction>>, ReadError>;
+
+    /// One of them. Worth overriding where it can be read alone.
+    fn transaction(&self, height: Height, index: u32) -> Result<Option<Transaction>, ReadError> {
+        Ok(self.transactions(height)?.and_then(|mut t| {
+            let index = index as usize;
+            (index < t.len()).then(|| t.swap_remove(index))
+        }))
+    }
+
+    /// The receipts, in order; `None` above the head.
+    fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError>;
+
+    /// Block and index of a transaction that ran.
+    fn locate(&self, tx: &B256) -> Result<Option<(Height, u32)>, ReadError>;
+
+    /// What the block carried and could not run.
+    fn skipped(&self, height: Height) -> Result<Vec<SkippedTx>, ReadError>;
+
+    /// An account; `None` if it does not exist.
+    fn account(&self, at: StateAt, address: &Address) -> Result<Option<Account>, ReadError>;
+
+    /// A storage slot; zero if it does not exist.
+    fn storage(&self, at: StateAt, address: &Address, slot: U256) -> Result<U256, ReadError>;
+
+    /// Contract code; empty if there is none.
+    fn code(&self, at: StateAt, address: &Address) -> Result<Bytes, ReadError>;
+}
+
+/// A call that changes nothing: `eth_call` and `eth_estimateGas`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CallRequest {
+    /// Sender; zero if not given.
+    pub from: Address,
+    /// Receiver; `None` to create a contract.
+    pub to: Option<Address>,
+    /// Most gas; `None`: as much as a call may have.
+    pub gas: Option<u64>,
+    /// Fee per gas (`gasPrice` or `maxFeePerGas`); `None`: gas is free and the base fee is not checked.
+    pub max_fee_per_gas: Option<u128>,
+    /// Tip per gas.
+    pub max_priority_fee_per_gas: Option<u128>,
+    /// Wei.
+    pub value: U256,
+    /// Call data or init code.
+    pub input: Bytes,
+    /// Nonce; `None`: the account's.
+    pub nonce: Option<u64>,
+    /// Addresses and slots warm from the start.
+    pub access_list: AccessList,
+    /// EIP-7702 authorizations.
+    pub authorization_list: Vec<SignedAuthorization>,
+}
+
+/// Why a call did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The contract reverted.
+    #[error("execution reverted")]
+    Reverted {
+        /// What it returned.
+        output: Bytes,
+    },
+    /// It could not begin or did not end: funds, gas, an invalid instruction. The text says which, in geth's words.
+    #[error("{0}")]
+    Failed(String),
+    /// The state.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Executes calls on an executed state. Blocking: the RPC calls it on a thread for that.
+pub trait CallExecutor: Send + Sync {
+    /// Runs the call and gives back what it returns.
+    fn call(&self, request: &CallRequest, at: StateAt) -> Result<Bytes, CallError>;
+
+    /// The least gas limit with which the call succeeds.
+    fn estimate_gas(&self, request: &CallRequest, at: StateAt) -> Result<u64, CallError>;
+}
+
+/// Why a submitted transaction was not accepted.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SubmitError {
+    /// Not a transaction, for another chain, or not signed.
+    #[error(transparent)]
+    Tx(#[from] TxError),
+    /// Refused by the mempool.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The node cannot take transactions now; the text says why and what to do.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Takes transactions in: decodes, verifies, admits, passes on to peers.
+pub trait TxSubmitter: Send + Sync {
+    /// Submits transactions in their canonical encoding (either format); one answer for each, in order. Awaiting the
+    /// answer is the caller's backpressure.
+    fn submit(&self, raw: Vec<Bytes>) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>>;
+}
+
+/// Reads the mempool.
+pub trait PoolReader: Send + Sync {
+    /// How full it is.
+    fn status(&self) -> PoolStatus;
+    /// Everything.
+    fn content(&self) -> PoolContent;
+    /// One sender's transactions.
+    fn content_of(&self, sender: &Address) -> SenderContent;
+    /// A transaction.
+    fn get(&self, hash: &B256) -> Option<Arc<Transaction>>;
+    /// The nonce a sender's next transaction should have; `None` when nothing of the sender waits.
+    fn next_nonce(&self, sender: &Address) -> Option<u64>;
+    /// Wall time since when transactions that a block could take have been waiting; `None` when none wait.
+    fn work_since_ms(&self) -> Option<Millis>;
+}
+
+/// One connected peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PeerInfo {
+    /// libp2p peer id.
+    pub id: String,
+    /// Name and version it announced.
+    pub name: String,
+    /// Address it is connected by.
+    pub address: String,
+    /// Whether it dialled us.
+    pub inbound: bool,
+    /// Newest block it has announced.
+    pub height: Option<Height>,
+    /// Protocols it speaks.
+    pub protocols: Vec<String>,
+    /// The validator it is, if it has proven to be one.
+    pub validator: Option<Address>,
+}
+
+/// This node in the network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeInfo {
+    /// libp2p peer id.
+    pub id: String,
+    /// Name from the configuration.
+    pub name: String,
+    /// Addresses it listens on, with its peer id, as others would dial them.
+    pub listen_addresses: Vec<String>,
+}
+
+/// What the network side knows.
+pub trait NetworkInfo: Send + Sync {
+    /// This node.
+    fn node(&self) -> NodeInfo;
+    /// Connected peers.
+    fn peers(&self) -> Vec<PeerInfo>;
+    /// How many there are.
+    fn peer_count(&self) -> usize {
+        self.peers().len()
+    }
+    /// While blocks are being fetched: the height at which that began, and the highest height peers claim.
+    fn syncing(&self) -> Option<(Height, Height)>;
+}
+
+/// One validator, as `consensus_validators` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValidatorInfo {
+    /// Index in the set.
+    pub index: u16,
+    /// Account address of its key.
+    pub address: Address,
+    /// Its key.
+    pub public_key: PublicKey,
+    /// Voting power.
+    pub power: u64,
+    /// Name in genesis, if it is there.
+    pub name: Option<String>,
+    /// Whether it is this node.
+    pub is_self: bool,
+    /// Whether it is connected (or is this node).
+    pub online: bool,
+    /// Whether its vote is in the newest certificate; `None` while there is none.
+    pub in_last_certificate: Option<bool>,
+}
+
+/// Where consensus stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsensusStatus {
+    /// Consensus family: `pbft`.
+    pub engine: String,
+    /// Whether this node votes.
+    pub is_validator: bool,
+    /// Height that is being agreed on.
+    pub height: Height,
+    /// Round of it.
+    pub round: Round,
+    /// Step: what is being waited for.
+    pub step: String,
+    /// Proposer of the round.
+    pub proposer: Option<Address>,
+    /// Newest finalized height.
+    pub finalized: Height,
+    /// Newest executed height.
+    pub executed: Height,
+    /// Milliseconds since this node last committed a block; `None` if it has not since it started.
+    pub last_commit_age_ms: Option<Millis>,
+    /// Voting power of a quorum.
+    pub quorum: u64,
+    /// Voting power of all validators.
+    pub total_power: u64,
+    /// Voting power that is connected, this node's included.
+    pub online_power: u64,
+    /// In words: what it waits for and, when that is an operator's business, what to do.
+    pub explanation: String,
+}
+
+/// What the driver knows of consensus.
+pub trait ConsensusInfo: Send + Sync {
+    /// Where it stands.
+    fn status(&self) -> ConsensusStatus;
+    /// The validators of a height; `None` when it is not known here.
+    fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>>;
+    /// Milliseconds since the node started.
+    fn uptime_ms(&self) -> Millis;
+}
+
+/// All ports together: what the node gives the RPC server.
+#[derive(Clone)]
+pub struct Ports {
+    /// Blocks and state.
+    pub chain: Arc<dyn ChainReader>,
+    /// Calls.
+    pub calls: Arc<dyn CallExecutor>,
+    /// Submission.
+    pub submit: Arc<dyn TxSubmitter>,
+    /// Mempool.
+    pub pool: Arc<dyn PoolReader>,
+    /// Network.
+    pub network: Arc<dyn NetworkInfo>,
+    /// Consensus.
+    pub consensus: Arc<dyn ConsensusInfo>,
+}

@@ -1,0 +1,263 @@
+//! A WebSocket connection: requests, and the subscriptions that live and die with it.
+//!
+//! Nothing waits for a slow client: what it does not read piles up only in the event buffer, and when that has
+//! overtaken it, the connection is closed with the reason.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures::{
+    SinkExt as _, StreamExt as _,
+    future::BoxFuture,
+    stream::{FuturesUnordered, SplitSink},
+};
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::{
+    OwnedSemaphorePermit,
+    broadcast::{Receiver, error::RecvError},
+};
+
+use super::{
+    App, RpcError, dispatch,
+    error::METHOD_NOT_FOUND,
+    events::{BlockEvent, Event},
+    filters::new_id,
+    format::TxJson,
+    logs::{FilterArgs, LogFilter},
+};
+
+/// How often a silent client is pinged; one that is silent for two of these is gone.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A client that takes no bytes for this long is gone.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// WebSocket close code: the client broke a rule of ours.
+const POLICY: u16 = 1008;
+
+/// What a subscription wants.
+enum Subscription {
+    NewHeads,
+    Logs(LogFilter),
+    Pending { full: bool },
+}
+
+/// The subscriptions of one connection.
+pub struct Session {
+    max: usize,
+    subscriptions: Mutex<BTreeMap<u128, Subscription>>,
+}
+
+impl Session {
+    /// Without subscriptions yet, and at most this many.
+    #[must_use]
+    pub const fn new(max: usize) -> Self {
+        Self { max, subscriptions: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// `eth_subscribe`.
+    pub fn subscribe(&self, kind: &str, options: Option<Value>) -> Result<String, RpcError> {
+        let subscription = Subscription::parse(kind, options)?;
+        let mut all = self.subscriptions.lock();
+        if all.len() >= self.max {
+            return Err(RpcError::limit(format!(
+                "the limit of {} subscriptions per connection is reached; unsubscribe some or open another connection",
+                self.max
+            )));
+        }
+        let id = new_id();
+        all.insert(id, subscription);
+        Ok(format!("{id:#x}"))
+    }
+
+    /// `eth_unsubscribe`; false if there is none.
+    pub fn unsubscribe(&self, id: &Value) -> bool {
+        let id = id.as_str().and_then(|s| u128::from_str_radix(s.strip_prefix("0x")?, 16).ok());
+        id.is_some_and(|id| self.subscriptions.lock().remove(&id).is_some())
+    }
+
+    /// Whether there is any.
+    #[must_use]
+    pub fn is_subscribed(&self) -> bool {
+        !self.subscriptions.lock().is_empty()
+    }
+
+    /// What an event means to this connection, as messages to send.
+    #[must_use]
+    pub fn notifications(&self, event: &Event) -> Vec<String> {
+        let mut out = Vec::new();
+        for (id, subscription) in &*self.subscriptions.lock() {
+            match (subscription, event) {
+                (Subscription::NewHeads, Event::Block(b)) => out.push(notification(*id, b.head_json())),
+                (Subscription::Logs(filter), Event::Block(b)) => logs(*id, filter, b, &mut out),
+                (Subscription::Pending { full }, Event::Pending(txs)) => {
+                    let show = |t| if *full { json(&TxJson::pending(t)) } else { format!("\"{}\"", t.hash()) };
+                    out.extend(txs.iter().map(|t| notification(*id, &show(t))));
+                }
+                _ => {}
+            }
+        }
+        out
+    }
+}
+
+impl Subscription {
+    fn parse(kind: &str, options: Option<Value>) -> Result<Self, RpcError> {
+        match kind {
+            "newHeads" => Ok(Self::NewHeads),
+            "logs" => {
+                let args = options.map_or_else(|| Ok(FilterArgs::default()), serde_json::from_value);
+                let args = args.map_err(|e| RpcError::params(format!("invalid argument 1: {e}")))?;
+                Ok(Self::Logs(args.split()?.0))
+            }
+            "newPendingTransactions" => Ok(Self::Pending { full: options == Some(Value::Bool(true)) }),
+            other => {
+                let shown: String = other.chars().take(40).collect();
+                Err(RpcError::new(
+                    METHOD_NOT_FOUND,
+                    format!(
+                        "no {shown:?} subscription in eth namespace; there are newHeads, logs, newPendingTransactions"
+                    ),
+                ))
+            }
+        }
+    }
+}
+
+fn logs(id: u128, filter: &LogFilter, block: &BlockEvent, out: &mut Vec<String>) {
+    if block.view.bloom.is_zero() || !filter.may_match(&block.view.bloom) {
+        return;
+    }
+    let mut found = Vec::new();
+    filter.collect(&block.view, &block.receipts, usize::MAX, &mut found);
+    out.extend(found.iter().map(|l| notification(id, &json(l))));
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".into())
+}
+
+fn notification(id: u128, result: &str) -> String {
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"eth_subscription\",\"params\":{{\"subscription\":\"{id:#x}\",\"result\":{result}}}}}"
+    )
+}
+
+type Sink = SplitSink<WebSocket, Message>;
+
+/// Why a connection ends.
+enum End {
+    /// The client left, or its connection broke.
+    Gone,
+    /// We close it, and say why.
+    Close(String),
+}
+
+/// Serves one connection to its end.
+pub async fn serve(app: Arc<App>, socket: WebSocket, permit: OwnedSemaphorePermit) {
+    app.metrics.websocket_opened();
+    let (mut sink, stream) = socket.split();
+    if let End::Close(reason) = converse(&app, &mut sink, stream).await {
+        tracing::debug!(%reason, "a WebSocket connection is closed");
+        let frame = CloseFrame { code: POLICY, reason: reason.into() };
+        let _ = send(&mut sink, Message::Close(Some(frame))).await;
+    }
+    app.metrics.websocket_closed();
+    drop(permit);
+}
+
+async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::SplitStream<WebSocket>) -> End {
+    let session = Arc::new(Session::new(app.config.max_subscriptions));
+    let mut at_work: FuturesUnordered<BoxFuture<'static, Option<Vec<u8>>>> = FuturesUnordered::new();
+    let mut events: Option<Receiver<Event>> = None;
+    let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    let mut heard = true;
+    loop {
+        let step = tokio::select! {
+            message = stream.next(), if at_work.len() < app.config.max_websocket_requests => {
+                heard = true;
+                match message {
+                    Some(Ok(message)) => receive(app, &session, sink, message, &mut at_work).await,
+                    Some(Err(_)) | None => Err(End::Gone),
+                }
+            }
+            Some(answer) = at_work.next() => reply(sink, answer).await,
+            event = next_event(&mut events) => notify(&session, sink, event).await,
+            _ = ping.tick() => {
+                let alive = std::mem::replace(&mut heard, false);
+                if alive { send(sink, Message::Ping(Default::default())).await } else { Err(End::Gone) }
+            }
+        };
+        if let Err(end) = step {
+            return end;
+        }
+        match session.is_subscribed() {
+            true if events.is_none() => events = Some(app.events.listen()),
+            false => events = None,
+            true => {}
+        }
+    }
+}
+
+/// Takes one message in. Requests run side by side; one that subscribes runs alone, so that its answer, with the id, is
+/// sent before the first notification.
+async fn receive(
+    app: &Arc<App>,
+    session: &Arc<Session>,
+    sink: &mut Sink,
+    message: Message,
+    at_work: &mut FuturesUnordered<BoxFuture<'static, Option<Vec<u8>>>>,
+) -> Result<(), End> {
+    let body = match message {
+        Message::Text(text) => axum::body::Bytes::from(text),
+        Message::Binary(bytes) => bytes,
+        Message::Ping(_) | Message::Pong(_) => return Ok(()),
+        Message::Close(_) => return Err(End::Gone),
+    };
+    if body.windows(SUBSCRIBE.len()).any(|w| w == SUBSCRIBE) {
+        let answer = dispatch::handle(app, Some(session), &body).await;
+        return reply(sink, answer).await;
+    }
+    let (app, session) = (app.clone(), session.clone());
+    at_work.push(Box::pin(async move { dispatch::handle(&app, Some(&session), &body).await }));
+    Ok(())
+}
+
+const SUBSCRIBE: &[u8] = b"eth_subscribe";
+
+async fn next_event(events: &mut Option<Receiver<Event>>) -> Result<Event, RecvError> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn notify(session: &Session, sink: &mut Sink, event: Result<Event, RecvError>) -> Result<(), End> {
+    let event = match event {
+        Ok(event) => event,
+        Err(RecvError::Lagged(n)) => {
+            return Err(End::Close(format!(
+                "too slow: {n} events were not read in time; connect again and read faster"
+            )));
+        }
+        Err(RecvError::Closed) => return Err(End::Close("the node is stopping".into())),
+    };
+    for text in session.notifications(&event) {
+        send(sink, Message::Text(text.into())).await?;
+    }
+    Ok(())
+}
+
+async fn reply(sink: &mut Sink, answer: Option<Vec<u8>>) -> Result<(), End> {
+    let Some(answer) = answer else { return Ok(()) };
+    // Answers are JSON, written by serde: always UTF-8.
+    let text = String::from_utf8(answer).map_err(|_| End::Gone)?;
+    send(sink, Message::Text(text.into())).await
+}
+
+async fn send(sink: &mut Sink, message: Message) -> Result<(), End> {
+    match tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Gone),
+        Err(_) => Err(End::Close(format!("too slow: no bytes were read for {} seconds", SEND_TIMEOUT.as_secs()))),
+    }
+}

@@ -1,0 +1,267 @@
+//! The wires between the node's parts.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use basalt_bft::{Status, message::SignedMessage};
+use basalt_consensus::Evidence;
+use basalt_primitives::{B256, Bytes, Height, Millis, PublicKey, Transaction, Validator};
+use basalt_proto::Codec as _;
+use basalt_storage::Reader as _;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::{
+    chain::Chain,
+    clock,
+    driver::{
+        bodies::Bodies,
+        executor::{Committed, Observer},
+        runtime::{DriverHandle, Events},
+    },
+    ingress::{Ingress, IngressEvents},
+    mempool::SharedPool,
+    monitor::{BlockStats, Metrics},
+    network::{BatchVerdict, BlockSource, NetworkEvents, NetworkHandle, Offence},
+    rpc::{BlockEvent, EventHub, ports::ChainReader as _},
+};
+
+/// Name, version and platform of this software, as clients and peers see it.
+pub(super) fn client_version() -> String {
+    format!("basalt/v{}/{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// Serves blocks to peers: final ones from the ledger, proposed ones from where they are kept until then.
+pub(super) struct Blocks {
+    pub chain: Chain,
+    pub bodies: Bodies,
+}
+
+impl BlockSource for Blocks {
+    fn head(&self) -> (u64, B256) {
+        let head = self.chain.ledger.head();
+        (head.height().0, head.hash())
+    }
+
+    fn block_range(&self, from: u64, max_count: usize, max_bytes: usize) -> Vec<Bytes> {
+        let ledger = self.chain.ledger.snapshot();
+        let (mut blocks, mut bytes) = (Vec::new(), 0);
+        for height in (from..).take(max_count) {
+            let block = match ledger.certified_bytes(Height(height)) {
+                Ok(Some(block)) => block,
+                Ok(None) => break,
+                Err(e) => {
+                    tracing::error!("block {height} could not be read for a peer: {e}");
+                    break;
+                }
+            };
+            bytes += block.len();
+            if bytes > max_bytes && !blocks.is_empty() {
+                break;
+            }
+            blocks.push(block);
+        }
+        blocks
+    }
+
+    fn block_by_hash(&self, hash: &B256) -> Option<Bytes> {
+        let stored = || self.chain.ledger.block_by_hash(hash).ok().flatten();
+        let block = self.bodies.block(hash).or_else(stored)?;
+        Some(block.block().encode().into())
+    }
+}
+
+/// Evidence kept in memory at most.
+const EVIDENCE: usize = 256;
+
+/// Takes in what the parts report, and passes it on to metrics, subscribers, peers and the log.
+pub(super) struct NodeEvents {
+    chain: Chain,
+    network: NetworkHandle,
+    hub: EventHub,
+    metrics: Arc<Metrics>,
+    executed: watch::Sender<Height>,
+    engine: Mutex<Option<Status>>,
+    /// Monotonic time of the last commit plus one; 0: none yet.
+    last_commit: AtomicU64,
+    evidence: Mutex<Vec<Evidence<SignedMessage>>>,
+}
+
+impl NodeEvents {
+    pub fn new(
+        chain: Chain,
+        network: NetworkHandle,
+        hub: EventHub,
+        metrics: Arc<Metrics>,
+        executed: watch::Sender<Height>,
+    ) -> Self {
+        Self {
+            chain,
+            network,
+            hub,
+            metrics,
+            executed,
+            engine: Mutex::default(),
+            last_commit: AtomicU64::new(0),
+            evidence: Mutex::default(),
+        }
+    }
+
+    /// Where the engine stood after its last step.
+    pub fn engine_status(&self) -> Option<Status> {
+        self.engine.lock().clone()
+    }
+
+    /// Milliseconds since the last commit of this process.
+    pub fn last_commit_age_ms(&self) -> Option<Millis> {
+        match self.last_commit.load(Ordering::Relaxed) {
+            0 => None,
+            at => Some((clock::mono_ms() + 1).saturating_sub(at)),
+        }
+    }
+
+    fn committed(&self, committed: &Committed<'_>) {
+        self.last_commit.store(clock::mono_ms() + 1, Ordering::Relaxed);
+        let head = committed.head;
+        self.network.announce_head(head.height().0, head.hash());
+        let block = head.block.block();
+        self.metrics.block(&BlockStats {
+            height: head.height().0,
+            finalized: head.height().0,
+            timestamp_ms: block.header.timestamp_ms,
+            transactions: committed.receipts.len() as u64,
+            skipped: (block.transactions.len() - committed.receipts.len()) as u64,
+            gas_used: head.outcome.gas_used,
+            size_bytes: block.transactions.iter().map(|t| t.len() as u64).sum(),
+            round: head.certificate.as_ref().map_or(0, |c| c.round.0),
+            commit_latency: committed.latency,
+            execution: Some(committed.took),
+        });
+        if self.hub.is_heard()
+            && let Ok(Some(view)) = self.chain.block(head.height())
+        {
+            self.hub.block(BlockEvent::new(view, Arc::new(committed.receipts.to_vec())));
+        }
+        self.executed.send_replace(head.height());
+    }
+}
+
+/// The execution thread's way to [`NodeEvents`].
+pub(super) fn observer(events: Arc<NodeEvents>) -> Observer {
+    Box::new(move |committed| events.committed(committed))
+}
+
+impl Events for NodeEvents {
+    fn forkchoice(&self, head: B256, _finalized: B256) {
+        tracing::debug!(%head, "final");
+    }
+
+    fn evidence(&self, evidence: &Evidence<SignedMessage>) {
+        tracing::error!(
+            validator = evidence.validator, height = %evidence.height, round = %evidence.round,
+            "a validator has contradicted itself; the two signed messages are kept as evidence"
+        );
+        let mut all = self.evidence.lock();
+        if all.len() < EVIDENCE {
+            all.push(evidence.clone());
+        }
+    }
+
+    fn bad_message(&self, sender: &PublicKey, reason: &str) {
+        tracing::warn!(%sender, "consensus message refused: {reason}");
+        if let Some(peer) = self.network.peer_of_validator(sender) {
+            self.network.report_peer(peer, Offence::Invalid, reason);
+        }
+    }
+
+    fn stepped(&self, status: Status) {
+        self.metrics.round(status.round.0);
+        let (height, round) = (status.height, status.round);
+        let before = self.engine.lock().replace(status);
+        if before.is_some_and(|b| b.height == height && b.round < round) {
+            self.metrics.round_changed();
+        }
+    }
+}
+
+impl IngressEvents for NodeEvents {
+    fn admitted(&self, txs: &[Arc<Transaction>]) {
+        if self.hub.is_heard() {
+            self.hub.pending(txs.to_vec());
+        }
+    }
+}
+
+/// Carries what the network receives to those it is for. Consensus and transactions have a task each, so that neither
+/// waits for the other.
+pub(super) fn pump(
+    events: NetworkEvents,
+    driver: DriverHandle,
+    ingress: Ingress,
+    network: NetworkHandle,
+    metrics: Arc<Metrics>,
+) {
+    let NetworkEvents { mut consensus, mut transactions, mut peers } = events;
+    let drops = Arc::clone(&metrics);
+    tokio::spawn(async move {
+        while let Some(frame) = consensus.recv().await {
+            if !driver.message(frame.validator, frame.bytes) {
+                // It will be sent again.
+                metrics.network_drop("consensus_queue_full");
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(batch) = transactions.recv().await {
+            if !ingress.from_peer(batch.id.clone(), batch.transactions) {
+                drops.network_drop("ingress_queue_full");
+                network.report_batch(batch.id, BatchVerdict::Ignore);
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(event) = peers.recv().await {
+            tracing::debug!(?event, "peer");
+        }
+    });
+}
+
+/// How often gauges that nobody pushes are read.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// Keeps the gauges up to date that follow from looking, not from events.
+pub(super) async fn sample(
+    metrics: Arc<Metrics>,
+    chain: Chain,
+    pool: SharedPool,
+    network: NetworkHandle,
+    own: Option<PublicKey>,
+) {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    loop {
+        ticks.tick().await;
+        let peers = network.peers();
+        metrics.peers(peers.len());
+        let (ready, queued, bytes) = {
+            let status = pool.lock().status();
+            (status.pending, status.queued, status.bytes)
+        };
+        metrics.mempool(ready, queued, bytes);
+        let head = chain.ledger.head().height();
+        let claimed = peers.iter().map(|p| p.head.0).max().unwrap_or(0);
+        metrics.sync_behind(claimed.saturating_sub(head.0));
+        let set = chain.sets.at(head.next());
+        let online =
+            |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
+        let power = set.as_slice().iter().filter(online).map(|v| v.power).sum();
+        metrics.validators(set.len(), power);
+        if network.is_stopped() {
+            return;
+        }
+    }
+}

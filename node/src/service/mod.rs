@@ -1,0 +1,361 @@
+//! Puts a node together from its configuration, and takes it apart again.
+//!
+//! Order matters: the ledger is locked and checked before anything speaks; the sign record is read before the engine
+//! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
+
+mod backend;
+mod explain;
+mod glue;
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use basalt_bft::{Bft, record::Record};
+use basalt_consensus::Restored;
+use basalt_execution::{Executor, StateTrie, genesis_state};
+use basalt_primitives::{ChainSpec, SecretKey};
+use basalt_proto::consensus::{decode_record, encode_record};
+use basalt_storage::{GenesisState, Ledger, OpenOptions, SignRecord};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    chain::Chain,
+    config::NodeConfig,
+    driver::{
+        bodies::Bodies,
+        executor::Worker,
+        runtime::{self, RecordFile},
+        verify::Verifier,
+    },
+    ingress::{self, Ingress},
+    keys::{self, Passphrase},
+    mempool::{MempoolConfig, SharedPool},
+    monitor::{self, Metrics, MetricsServer, NodeLabels},
+    network::{ChainInfo, Identity, Network, NetworkConfig},
+    proposer::Proposer,
+    rpc::{App, EventHub, RpcConfig, RpcServer},
+    sync::{Fetcher, Progress, Syncer},
+    validators::ValidatorSets,
+};
+
+/// Folder of the ledger below the data directory.
+const LEDGER: &str = "ledger";
+/// Folder of block dumps below the data directory.
+const DUMPS: &str = "dumps";
+/// How long the parts may take to end after a stop was asked for.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Reads and checks a chain specification.
+pub fn read_genesis(path: &Path) -> anyhow::Result<ChainSpec> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the genesis file {}", path.display()))?;
+    ChainSpec::from_json(&text).with_context(|| format!("{}", path.display()))
+}
+
+/// Writes the first entry of a validator's sign record: only for a key that has never signed.
+pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()> {
+    let first = Record::Initial { genesis: spec.genesis_block().hash() };
+    SignRecord::create(data_dir, &encode_record(&first))?;
+    Ok(())
+}
+
+/// Runs a node until it is asked to stop or something fatal happens.
+pub fn run(config: NodeConfig) -> anyhow::Result<()> {
+    monitor::logging::init(&config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(worker_threads())
+        .max_blocking_threads(32)
+        .thread_name("io")
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(run_in(config));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    result
+}
+
+/// As many threads for I/O as there are processors, but no more than four: the work is on other threads.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).min(4)
+}
+
+/// What a node is told by its files, checked.
+struct Identities {
+    node: SecretKey,
+    validator: Option<SecretKey>,
+}
+
+fn identities(config: &NodeConfig) -> anyhow::Result<Identities> {
+    let passphrase = Passphrase::find(config.keys.passphrase_file.as_deref())?;
+    let node = keys::load(&config.keys.node, passphrase.as_ref())?;
+    let validator = config.keys.validator.as_deref().map(|p| keys::load(p, passphrase.as_ref())).transpose()?;
+    Ok(Identities { node, validator })
+}
+
+fn open_chain(config: &NodeConfig, spec: ChainSpec) -> anyhow::Result<(Chain, StateTrie)> {
+    let spec = Arc::new(spec);
+    let options = OpenOptions {
+        cache_bytes: config.storage.cache_mib << 20,
+        memtable_bytes: config.storage.write_buffer_mib << 20,
+        max_open_files: config.storage.max_open_files,
+        ..OpenOptions::default()
+    };
+    fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot make {}", config.data_dir.display()))?;
+    let (changes, trie) = genesis_state(&spec)?;
+    let genesis = GenesisState { changes, trie: trie.updates, root: trie.root };
+    let ledger = Ledger::open(&config.data_dir.join(LEDGER), &spec, &options, || genesis)?;
+    let head = ledger.head();
+    let trie = StateTrie::open(head.outcome.state_root, config.storage.trie_mib << 20);
+    let chain = Chain {
+        genesis: spec.genesis_block().hash(),
+        sets: ValidatorSets::new(&spec)?,
+        executor: Arc::new(Executor::new(Arc::clone(&spec))),
+        ledger: Arc::new(ledger),
+        spec,
+    };
+    Ok((chain, trie))
+}
+
+/// The sign record of a validator, and what the engine must know of it. Without a validator key there is none.
+fn open_record(config: &NodeConfig, chain: &Chain, votes: bool) -> anyhow::Result<RecordFile> {
+    let mut record = RecordFile { dir: config.data_dir.clone(), file: None, entries: Vec::new(), appended: 0 };
+    if !votes {
+        return Ok(record);
+    }
+    let Some((file, entries)) = SignRecord::open(&config.data_dir)? else {
+        tracing::warn!(
+            "this validator's sign record is missing: it follows, asks the others what it may have signed, and votes again \
+             when enough of them have answered"
+        );
+        return Ok(record);
+    };
+    record.appended = entries.iter().map(|e| e.len()).sum();
+    record.entries = entries
+        .into_iter()
+        .map(|e| decode_record(e.0, chain.spec.hash_fn))
+        .collect::<Result<_, _>>()
+        .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
+    if let Some(Record::Initial { genesis }) = record.entries.first()
+        && *genesis != chain.genesis
+    {
+        bail!("the sign record in {} belongs to another chain; use another data directory", config.data_dir.display());
+    }
+    record.file = Some(file);
+    Ok(record)
+}
+
+fn restored(chain: &Chain, record: &RecordFile) -> anyhow::Result<Restored<Record>> {
+    let head = chain.ledger.head();
+    let next = head.height().next();
+    Ok(Restored {
+        head: head.block.clone(),
+        certificate: head.certificate.clone(),
+        had_transactions: !head.block.block().transactions.is_empty(),
+        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
+        records: record.file.is_some().then(|| record.entries.clone()),
+        nonce: u64::from_be_bytes(keys::random::<8>()?),
+    })
+}
+
+async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
+    let spec = read_genesis(&config.genesis)?;
+    let identities = identities(&config)?;
+    let (chain, trie) = open_chain(&config, spec)?;
+    let own = identities.validator.as_ref().map(SecretKey::public_key);
+    let votes = own.is_some_and(|k| chain.sets.at(chain.ledger.head().height().next()).index_of(&k).is_some());
+    let record = open_record(&config, &chain, votes)?;
+    let restored = restored(&chain, &record)?;
+    let pool = SharedPool::new(MempoolConfig {
+        max_transactions: config.mempool.max_transactions,
+        max_bytes: config.mempool.max_mib << 20,
+        max_per_sender: config.mempool.max_per_sender,
+        ..MempoolConfig::default()
+    });
+    let bodies = Bodies::default();
+    let verifier = Verifier {
+        spec: Arc::clone(&chain.spec),
+        genesis: chain.genesis,
+        sets: chain.sets.clone(),
+        pool: pool.clone(),
+        bodies: bodies.clone(),
+    };
+    let metrics = Arc::new(Metrics::new(NodeLabels {
+        version: env!("CARGO_PKG_VERSION").into(),
+        name: config.name.clone(),
+        chain: chain.spec.name.clone(),
+        chain_id: chain.spec.chain_id.to_string(),
+    }));
+    let head = chain.ledger.head();
+    metrics.restored(head.height().0, head.block.header().timestamp_ms);
+    let identity = Identity::new(&identities.node);
+    let source = Arc::new(glue::Blocks { chain: chain.clone(), bodies });
+    let (network, events) = Network::start(
+        network_config(&config, &chain)?,
+        &identity,
+        identities.validator.as_ref().filter(|_| votes),
+        ChainInfo { genesis: chain.genesis, software: glue::client_version() },
+        source,
+        &tokio::runtime::Handle::current(),
+    )?;
+    let (driver, mailbox) = runtime::mailbox();
+    let (executed_tx, executed) = watch::channel(chain.ledger.head().height());
+    let (progress_tx, progress) = watch::channel(Progress::default());
+    let hub = EventHub::new(1024);
+    let fetcher = Fetcher {
+        chain: chain.clone(),
+        network: network.clone(),
+        verifier: verifier.clone(),
+        runtime: tokio::runtime::Handle::current(),
+    };
+    let node_events =
+        Arc::new(glue::NodeEvents::new(chain.clone(), network.clone(), hub.clone(), Arc::clone(&metrics), executed_tx));
+    let worker = Worker {
+        chain: chain.clone(),
+        trie,
+        verifier: verifier.clone(),
+        pool: pool.clone(),
+        proposer: own.filter(|_| votes).map(|k| Proposer { address: k.address() }),
+        dump_dir: config.data_dir.join(DUMPS),
+        observer: glue::observer(Arc::clone(&node_events)),
+        ahead: Vec::new(),
+    };
+    let engine = Bft::new(basalt_bft::Config {
+        key: own.filter(|_| votes),
+        genesis: chain.genesis,
+        params: chain.spec.bft().clone(),
+    });
+    let parts = runtime::Parts {
+        chain: chain.clone(),
+        engine,
+        key: identities.validator.filter(|_| votes),
+        record,
+        network: network.clone(),
+        fetcher,
+        worker,
+        verifier: verifier.clone(),
+        verify_threads: 1,
+        events: node_events.clone(),
+    };
+    let engine_thread = runtime::start(parts, mailbox, restored)?;
+    let ingress = Ingress::start(ingress::Parts {
+        chain: chain.clone(),
+        pool: pool.clone(),
+        network: network.clone(),
+        driver: driver.clone(),
+        events: node_events.clone(),
+    })?;
+    glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
+    let syncer = Syncer {
+        chain: chain.clone(),
+        network: network.clone(),
+        driver: driver.clone(),
+        verifier,
+        votes,
+        executed,
+        progress: progress_tx,
+    };
+    tokio::spawn(syncer.run());
+    let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
+    let app = App::new(
+        backend.ports(ingress, pool.clone()),
+        Arc::clone(&chain.spec),
+        rpc_config(&config),
+        glue::client_version(),
+        hub,
+        Arc::clone(&metrics),
+    );
+    let stop = watch::Sender::new(false);
+    let servers = serve(&config, &app, &metrics, &stop).await?;
+    tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
+    let head = chain.ledger.head();
+    tracing::info!(
+        name = config.name, chain = chain.spec.name, chain_id = chain.spec.chain_id, genesis = %chain.genesis,
+        height = %head.height(), validator = votes, "node is up"
+    );
+    let result = wait(engine_thread, &driver).await;
+    tracing::info!("stopping");
+    stop.send_replace(true);
+    network.shutdown();
+    let end = async {
+        network.wait_stopped().await;
+        futures::future::join_all(servers).await;
+    };
+    if tokio::time::timeout(STOP_WITHIN, end).await.is_err() {
+        tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
+    }
+    result
+}
+
+/// Starts the RPC and the metrics server; both end when `stop` turns true.
+async fn serve(
+    config: &NodeConfig,
+    app: &Arc<App>,
+    metrics: &Arc<Metrics>,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let stopped = || {
+        let mut stop = stop.subscribe();
+        async move {
+            // An error means that the sender is gone, which is a stop as well.
+            let _ = stop.wait_for(|s| *s).await;
+        }
+    };
+    let mut servers = Vec::new();
+    if config.rpc.enabled {
+        let (server, stopped) = (RpcServer::bind(config.rpc.listen, Arc::clone(app)).await?, stopped());
+        servers.push(tokio::spawn(async move {
+            if let Err(e) = server.run(stopped).await {
+                tracing::error!("{e}");
+            }
+        }));
+    }
+    let server = MetricsServer::bind(config.metrics.listen, Arc::clone(metrics), Some(Arc::clone(app))).await?;
+    let stopped = stopped();
+    servers.push(tokio::spawn(async move {
+        if let Err(e) = server.run(stopped).await {
+            tracing::error!("{e}");
+        }
+    }));
+    Ok(servers)
+}
+
+/// Waits for a signal or for the engine's thread to end, and ends the engine's thread.
+async fn wait(
+    engine: std::thread::JoinHandle<Result<(), crate::driver::Fatal>>,
+    driver: &runtime::DriverHandle,
+) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut ended = tokio::task::spawn_blocking(move || engine.join());
+    let joined = tokio::select! {
+        joined = &mut ended => joined,
+        _ = int.recv() => { driver.stop(); ended.await }
+        _ = term.recv() => { driver.stop(); ended.await }
+    };
+    match joined? {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(fatal)) => {
+            tracing::error!("{fatal}");
+            Err(fatal.into())
+        }
+        Err(_) => bail!("the engine's thread panicked; the log has the message. Restart the node, and report it"),
+    }
+}
+
+fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkConfig> {
+    let peers = config.p2p.peers.iter().map(|p| p.parse()).collect::<Result<Vec<_>, _>>();
+    Ok(NetworkConfig {
+        listen: config.p2p.listen,
+        static_peers: peers.context("config `p2p.peers`")?,
+        max_peers: usize::try_from(config.p2p.max_peers)?,
+        max_block_bytes: usize::try_from(chain.spec.max_block_bytes)?,
+        ..NetworkConfig::default()
+    })
+}
+
+fn rpc_config(config: &NodeConfig) -> RpcConfig {
+    RpcConfig {
+        cors_origins: config.rpc.cors.clone(),
+        allowed_hosts: config.rpc.hosts.clone(),
+        ready_max_commit_age_ms: config.rpc.stall_after_ms,
+        ..RpcConfig::default()
+    }
+}

@@ -1,0 +1,205 @@
+//! Catching up: gets single blocks that the engine misses, and ranges of blocks when peers are ahead. It works beside
+//! voting and never waits for it; what it brings is certified, so what a peer claims is only a hint where to ask.
+
+use std::{sync::Arc, time::Duration};
+
+use basalt_primitives::{B256, CommitCertificate, Height, PublicKey, SealedBlock};
+use basalt_proto::{CertifiedBlock, Codec as _};
+use libp2p::PeerId;
+use rand::seq::IteratorRandom as _;
+use tokio::{runtime::Handle, sync::watch, time};
+
+use crate::{
+    chain::Chain,
+    driver::{runtime::DriverHandle, verify::Verifier},
+    network::{NetworkHandle, Offence},
+};
+
+/// How often peers' heads are compared with ours.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A validator that votes gets blocks by voting; it asks peers only when it has been behind for this long.
+const VOTER_PATIENCE: Duration = Duration::from_millis(400);
+/// Blocks asked for at once.
+const RANGE: usize = 128;
+/// How long the driver may take for one block before the rest of a range is given up.
+const BLOCK_WITHIN: Duration = Duration::from_secs(30);
+
+/// Gets single blocks by hash.
+#[derive(Clone)]
+pub struct Fetcher {
+    /// The chain.
+    pub chain: Chain,
+    /// Where to ask.
+    pub network: NetworkHandle,
+    /// Checks bodies.
+    pub verifier: Verifier,
+    /// Runs the requests.
+    pub runtime: Handle,
+}
+
+impl Fetcher {
+    /// Looks for a block, first at the validator named, and hands it to `then`, or `None` when nobody asked has it.
+    pub fn fetch(
+        &self,
+        hash: B256,
+        height: Height,
+        likely: Option<PublicKey>,
+        then: impl FnOnce(Option<SealedBlock>) + Send + 'static,
+    ) {
+        let me = self.clone();
+        self.runtime.spawn(async move {
+            let peer = likely.and_then(|key| me.network.peer_of_validator(&key));
+            let found = match me.network.request_block_by_hash(peer, hash, height.0).await {
+                Ok(Some((peer, bytes))) => me.checked(peer, hash, bytes).await,
+                Ok(None) => None,
+                Err(e) => {
+                    tracing::debug!(%hash, "could not fetch a block: {e}");
+                    None
+                }
+            };
+            // May wait for the driver, so not on a thread of the network.
+            let _ = tokio::task::spawn_blocking(move || then(found)).await;
+        });
+    }
+
+    async fn checked(&self, peer: PeerId, hash: B256, bytes: basalt_primitives::Bytes) -> Option<SealedBlock> {
+        let me = self.clone();
+        let check = move || {
+            let block = basalt_primitives::Block::decode(bytes).map_err(|e| e.to_string())?;
+            let block = SealedBlock::new(block, me.chain.spec.hash_fn);
+            if block.hash() != hash {
+                return Err("it is another block than was asked for".to_owned());
+            }
+            me.verifier.check_body(&block).map_err(|e| e.to_string())?;
+            Ok(block)
+        };
+        match tokio::task::spawn_blocking(check).await.ok()? {
+            Ok(block) => Some(block),
+            Err(reason) => {
+                self.network.report_peer(peer, Offence::Garbage, format!("block {hash}: {reason}"));
+                None
+            }
+        }
+    }
+}
+
+/// How far the node has come in catching up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// While blocks are fetched: where that began, and the highest height peers claim.
+    pub syncing: Option<(Height, Height)>,
+}
+
+/// Follows the peers' heads.
+pub struct Syncer {
+    /// The chain.
+    pub chain: Chain,
+    /// Where to ask.
+    pub network: NetworkHandle,
+    /// Takes the blocks.
+    pub driver: DriverHandle,
+    /// Checks bodies.
+    pub verifier: Verifier,
+    /// Whether this node votes.
+    pub votes: bool,
+    /// The newest executed height.
+    pub executed: watch::Receiver<Height>,
+    /// Where progress is shown.
+    pub progress: watch::Sender<Progress>,
+}
+
+impl Syncer {
+    /// Runs until the driver is gone.
+    pub async fn run(mut self) {
+        let patience = if self.votes { VOTER_PATIENCE } else { Duration::ZERO };
+        let mut behind_since = None;
+        loop {
+            time::sleep(LOOK_EVERY).await;
+            if self.executed.has_changed().is_err() {
+                return;
+            }
+            let own = *self.executed.borrow_and_update();
+            let Some(claimed) = self.highest_claim().filter(|claimed| *claimed > own) else {
+                behind_since = None;
+                self.progress.send_if_modified(|p| p.syncing.take().is_some());
+                continue;
+            };
+            // Progress by voting starts the wait anew.
+            let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
+            if at != own && claimed.0 - own.0 <= 2 {
+                behind_since = None;
+            } else if since.elapsed() >= patience {
+                self.catch_up(own, claimed).await;
+                behind_since = None;
+            }
+        }
+    }
+
+    fn highest_claim(&self) -> Option<Height> {
+        self.network.peers().iter().map(|p| Height(p.head.0)).max()
+    }
+
+    async fn catch_up(&mut self, start: Height, claimed: Height) {
+        // A claim is a hint with a deadline: it is shown, and believed only as far as certificates reach.
+        self.progress.send_modify(|p| p.syncing = Some((p.syncing.map_or(start, |(s, _)| s), claimed)));
+        let ahead = self.network.peers().into_iter().filter(|p| p.head.0 > start.0);
+        let Some(peer) = ahead.choose(&mut rand::rng()).map(|p| p.peer_id) else { return };
+        let blocks = match self.network.request_blocks(peer, start.next().0, RANGE).await {
+            Ok(blocks) => blocks,
+            Err(e) => {
+                tracing::debug!(%peer, "could not get blocks: {e}");
+                return;
+            }
+        };
+        for bytes in blocks {
+            let (chain, verifier) = (self.chain.clone(), self.verifier.clone());
+            let parent = *self.executed.borrow();
+            let checked = tokio::task::spawn_blocking(move || check_synced(&chain, &verifier, parent, bytes)).await;
+            let (block, certificate) = match checked {
+                Ok(Ok(Some(good))) => good,
+                // We have it by now.
+                Ok(Ok(None)) => continue,
+                Ok(Err(reason)) => {
+                    self.network.report_peer(peer, Offence::Garbage, reason);
+                    return;
+                }
+                Err(_) => return,
+            };
+            let height = block.height();
+            let driver = self.driver.clone();
+            if tokio::task::spawn_blocking(move || driver.synced(block, certificate)).await.is_err() {
+                return;
+            }
+            let executed = self.executed.wait_for(|h| *h >= height);
+            if !matches!(time::timeout(BLOCK_WITHIN, executed).await, Ok(Ok(_))) {
+                return;
+            }
+        }
+    }
+}
+
+type Certified = (SealedBlock, Arc<CommitCertificate>);
+
+/// Checks a synced block: certificate against the set of its height, body, and every transaction's signature.
+/// `None` when it is not above the head any more.
+fn check_synced(
+    chain: &Chain,
+    verifier: &Verifier,
+    parent: Height,
+    bytes: basalt_primitives::Bytes,
+) -> Result<Option<Certified>, String> {
+    let certified = CertifiedBlock::decode(bytes).map_err(|e| e.to_string())?;
+    let (block, certificate) = certified.seal(chain.spec.hash_fn);
+    if block.height() <= parent {
+        return Ok(None);
+    }
+    if block.height() != parent.next() {
+        return Err(format!("block {} came where {} was asked for", block.height(), parent.next()));
+    }
+    let set = chain.sets.at(block.height());
+    basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
+        .map_err(|e| e.to_string())?;
+    let Some(certificate) = certificate else { return Ok(None) };
+    verifier.check_body(&block).map_err(|e| e.to_string())?;
+    Ok(Some((block, certificate)))
+}

@@ -1,0 +1,13 @@
+//! What the domain types promise, seen from outside.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod binding;
+mod body;
+mod chainspec;
+mod merkle;
+mod quorum;
+mod samples;
+mod signatures;
+mod verify_all;
+mod zip215;

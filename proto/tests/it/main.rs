@@ -1,0 +1,10 @@
+//! The formats: golden vectors, round trips, limits, and the promise that no bit is free.
+
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod bit_flips;
+mod consensus;
+mod golden;
+mod limits;
+mod round_trip;
+mod samples;
