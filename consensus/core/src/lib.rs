@@ -125,14 +125,15 @@ pub enum Input<S, R> {
         /// The sealed block.
         block: SealedBlock,
     },
-    /// The sync side has fetched a block whose certificate it has verified against the validator set.
+    /// The sync side has fetched a block whose certificate it has verified against the validator set, and whose body it has
+    /// checked against the header (two blocks with equal hashes may differ in their bodies: equality of hashes is no check).
     Synced {
         /// The block.
         block: SealedBlock,
         /// Its certificate.
         certificate: Arc<CommitCertificate>,
     },
-    /// A block asked for by [`Effect::Fetch`] has arrived (hash checked).
+    /// A block asked for by [`Effect::Fetch`] has arrived (hash checked, and body against header).
     Fetched {
         /// The block.
         block: SealedBlock,

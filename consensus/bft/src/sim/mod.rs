@@ -1,4 +1,8 @@
 //! The BFT engine's side of the level-1 simulator: keys, signatures that cost nothing, and adversaries.
+//!
+//! `cargo test -p basalt-bft --test simulation` runs fixed seeds; `BASALT_SIM_SEEDS=20000 BASALT_SIM_FROM=1000` other ones. A failure
+//! prints seed, plan and last events (`BASALT_SIM_LOG` many). `cargo test -p basalt-bft --features mutations --test mutations` switches
+//! deliberate bugs on, one at a time, and expects each to be found.
 
 mod adversary;
 

@@ -68,8 +68,7 @@ impl<L: Lab> World<'_, L> {
                     let dies = process.dies_syncing;
                     let delay = self.rng.random_range(0..=self.plan.sync_ms);
                     self.schedule(delay, Event::Synced { node, epoch });
-                    if dies {
-                        let down = self.rng.random_range(1..1_500);
+                    if let Some(down) = dies {
                         self.crash(node, down)?;
                     }
                 }
@@ -107,13 +106,10 @@ impl<L: Lab> World<'_, L> {
 
     fn burn_fuse(&mut self, node: usize) -> Result<(), Violation> {
         let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
-        let Some(fuse) = &mut process.fuse else { return Ok(()) };
-        *fuse -= 1;
-        if *fuse > 0 {
-            return Ok(());
-        }
-        let down = self.rng.random_range(1..1_500);
-        self.crash(node, down)
+        let Some((left, down)) = &mut process.fuse else { return Ok(()) };
+        *left -= 1;
+        let (left, down) = (*left, *down);
+        if left > 0 { Ok(()) } else { self.crash(node, down) }
     }
 
     fn feed(&mut self, delay: Millis, node: usize, epoch: u64, input: InputOf<L::Engine>) {

@@ -65,10 +65,10 @@ pub(super) struct Process<E: Engine> {
     pub executing: VecDeque<(SealedBlock, Arc<CommitCertificate>)>,
     /// Newest decided block.
     pub tip: SealedBlock,
-    /// Effects left until it crashes.
-    pub fuse: Option<u32>,
-    /// Whether it crashes during its next sync.
-    pub dies_syncing: bool,
+    /// Effects left until it crashes, and for how long.
+    pub fuse: Option<(u32, Millis)>,
+    /// It crashes during its next sync, for this long.
+    pub dies_syncing: Option<Millis>,
     /// The next Tick, in true time.
     pub tick_at: Option<Millis>,
     /// What the engine was last told of the mempool.

@@ -16,7 +16,7 @@ pub struct Cut {
 }
 
 /// A crash of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Crash {
     /// When.
     pub at: Millis,
@@ -106,7 +106,7 @@ impl Plan {
         let n = set.len();
         let mut plan = Self::calm(seed, n);
         plan.heal_at = rng.random_range(4_000..10_000);
-        plan.bound = 30_000;
+        plan.bound = 20_000;
         plan.loss = *pick(rng, &[0.0, 0.0, 0.02, 0.1, 0.3]);
         plan.duplicate = *pick(rng, &[0.0, 0.05, 0.3]);
         plan.delay = *pick(rng, &[2, 20, 60]);

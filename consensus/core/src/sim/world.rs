@@ -130,16 +130,21 @@ impl<'a, L: Lab> World<'a, L> {
         Err(self.stuck())
     }
 
+    /// Runs a plan with the log on.
+    pub fn trace(lab: &'a L, plan: &Plan) -> (Result<Summary, Violation>, Vec<String>) {
+        let mut world = Self::new(lab, plan.clone());
+        world.log = Some(Vec::new());
+        let result = world.run();
+        (result, world.log.unwrap_or_default())
+    }
+
     /// Runs a plan; when it fails, runs it again with the log on and adds seed and last events to what went wrong.
     pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, String> {
         let failure = match Self::new(lab, plan.clone()).run() {
             Ok(summary) => return Ok(summary),
             Err(violation) => violation,
         };
-        let mut again = Self::new(lab, plan.clone());
-        again.log = Some(Vec::new());
-        let repeated = again.run();
-        let log = again.log.unwrap_or_default();
+        let (repeated, log) = Self::trace(lab, plan);
         let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
         let tail = log[log.len().saturating_sub(keep)..].join("\n");
         let same = if repeated.err().as_ref() == Some(&failure) {
@@ -269,8 +274,8 @@ impl<'a, L: Lab> World<'a, L> {
         let crash = self.plan.crashes[index].clone();
         let Some(process) = &mut self.nodes[crash.node].process else { return Ok(()) };
         if crash.fuse > 0 && !crash.lose_record {
-            process.dies_syncing = crash.during_sync;
-            process.fuse = Some(crash.fuse).filter(|_| !crash.during_sync);
+            process.dies_syncing = crash.during_sync.then_some(crash.down);
+            process.fuse = Some((crash.fuse, crash.down)).filter(|_| !crash.during_sync);
             return Ok(());
         }
         self.crash(crash.node, crash.down)?;
@@ -329,7 +334,7 @@ impl<'a, L: Lab> World<'a, L> {
             tip: head.block,
             fuse: None,
             tick_at: None,
-            dies_syncing: false,
+            dies_syncing: None,
             told_pending: false,
         });
         let known: Vec<String> = restored.records.iter().flatten().map(|_| ".".to_owned()).collect();
@@ -349,7 +354,7 @@ impl<'a, L: Lab> World<'a, L> {
         for node in 0..self.nodes.len() {
             if let Some(process) = &mut self.nodes[node].process {
                 process.fuse = None;
-                process.dies_syncing = false;
+                process.dies_syncing = None;
             }
             self.restart(node)?;
         }
