@@ -114,7 +114,7 @@ fn sign(m: &Move, nonces: &mut [u64; SENDERS]) -> Transaction {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_fast_path_changes_nothing(

@@ -142,7 +142,7 @@ proptest! {
 
 fn small_state() -> (StateTrie, MemoryState) {
     let mut changes = StateChanges::default();
-    for n in 0..200 {
+    for n in 0..50 {
         changes.accounts.insert(address(n), Some(Account { nonce: 1, ..Account::default() }));
     }
     let (mut trie, mut state) = (StateTrie::open(EMPTY_ROOT, 0), MemoryState::new());
@@ -167,7 +167,7 @@ fn a_damaged_node_is_an_error_that_names_its_place() {
         let middle = node.len() / 2;
         node[middle] ^= 1;
         damaged.set_node(key.clone(), Some(Bytes::from(node)));
-        let results: Vec<_> = (0..200)
+        let results: Vec<_> = (0..50)
             .map(|n| {
                 let result = trie.apply(&touch(n), &damaged).map(|b| b.root);
                 trie.discard();
