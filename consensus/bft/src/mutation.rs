@@ -1,5 +1,5 @@
 //! Deliberate bugs, to show that the simulator would find them. Only with the feature `mutations`; without it
-//! [`Mutation::on`] is false and compiles to nothing.
+//! each asks a constant `false` and compiles to nothing.
 
 /// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
