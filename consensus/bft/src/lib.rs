@@ -63,7 +63,8 @@
 //!
 //! *Leaving out claims (L2) is safe*: the argument holds for every quorum of round changes.
 //!
-//! *A validator p that lost its record.* It counts as faulty while it is away, and its return must not make a second fault of it. Had p
+//! *A validator p that lost its record.* It counts among the f faulty until the heights it may have acted at are decided (a round
+//! change it sent just before may outlive its memory of it), but it must not contradict a vote, nor forget one that others built on. Had p
 //! committed v at (h', r) with a quorum C: at most P − q of the others are outside C, so among the answerers are more than f that are
 //! in C, one of them honest and with its record: it reports h' and a certificate for v at round ≥ r, or a height above h'. In the first case p adopts a lock
 //! on v at least as high and votes only in later rounds; in the second it never votes at h' again. Prepares: for p to have acted at h' it had

@@ -88,6 +88,12 @@ impl Oracles {
         Ok(())
     }
 
+    /// A validator has lost its record, and counts as faulty for what it promised before: nobody can tell it all of that.
+    /// What it *voted* it must still not contradict.
+    pub fn forget_promises(&mut self, validator: u16) {
+        self.promised.retain(|(_, v), _| *v != validator);
+    }
+
     /// The highest height anyone has decided.
     #[must_use]
     pub fn height(&self) -> Height {

@@ -286,6 +286,7 @@ impl<'a, L: Lab> World<'a, L> {
         if crash.lose_record {
             disk.records = None;
             self.nodes[crash.node].wiped = true;
+            self.oracles.forget_promises(self.nodes[crash.node].validator);
         }
         Ok(())
     }
