@@ -1,8 +1,7 @@
 //! Ethereum's own state tests, through our decoder, executor and trie: state roots and log hashes compared.
 //!
-//! A fixed tenth of the files by default, all of them with `BASALT_STATETESTS=all`. Only the forks a chain of ours can
-//! have are run, no blob transactions (the chain refuses them), and no states in which an account has storage but neither
-//! code nor nonce: none can come about, and what a creation there does (EIP-7610) is not revm's to answer.
+//! Every twentieth file by default, all of them with `BASALT_STATETESTS=all`. Only the forks a chain of ours can
+//! have are run, and no blob transactions (the chain refuses them).
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -25,6 +24,16 @@ use basalt_primitives::{
 };
 use serde_json::Value;
 
+/// Tests that create a contract where an account has storage but neither code nor nonce (EIP-7610). No such account can
+/// come about (`ChainSpec::check` refuses it in genesis), and revm does not look for one.
+const UNREACHABLE: [&str; 5] = [
+    "InitCollisionParis",
+    "RevertInCreateInInitCreate2Paris",
+    "RevertInCreateInInit_Paris",
+    "create2collisionStorageParis",
+    "dynamicAccountOverwriteEmpty_Paris",
+];
+
 /// Cases by what became of them.
 #[derive(Debug, Default)]
 struct Tally {
@@ -42,7 +51,7 @@ fn ethereum_state_tests() {
     files.sort();
     let all = std::env::var("BASALT_STATETESTS").is_ok_and(|v| v == "all");
     let mut tally = Tally::default();
-    for file in files.iter().step_by(if all { 1 } else { 10 }) {
+    for file in files.iter().step_by(if all { 1 } else { 20 }) {
         run_file(file, &mut tally);
     }
     std::fs::remove_dir_all(folder.parent().unwrap()).unwrap();
@@ -51,13 +60,13 @@ fn ethereum_state_tests() {
         tally.passed, tally.blobs, tally.unreachable
     );
     assert!(tally.failed.is_empty(), "{} failed:\n{}", tally.failed.len(), tally.failed.join("\n"));
-    assert!(tally.passed > if all { 20_000 } else { 1_000 });
+    assert!(tally.passed > if all { 20_000 } else { 500 });
 }
 
 fn run_file(file: &Path, tally: &mut Tally) {
     let document: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
     for (name, test) in document.as_object().unwrap() {
-        if test["pre"].as_object().unwrap().values().map(account).any(|a| has_only_storage(&a)) {
+        if UNREACHABLE.contains(&name.as_str()) {
             tally.unreachable += 1;
             continue;
         }
@@ -147,10 +156,6 @@ fn account(value: &Value) -> GenesisAccount {
         code: bytes(&value["code"]),
         storage: slots.map(|(k, v)| (word(k.parse().unwrap()), word(number(v)))).collect::<BTreeMap<_, _>>(),
     }
-}
-
-fn has_only_storage(a: &GenesisAccount) -> bool {
-    a.nonce == 0 && a.code.is_empty() && !a.storage.is_empty()
 }
 
 fn number(value: &Value) -> U256 {

@@ -236,6 +236,9 @@ impl ChainSpec {
         if self.alloc.values().any(|a| a.storage.values().any(|v| v.is_zero())) {
             return refuse("alloc", "storage slots must not hold zero; leave them out");
         }
+        if self.alloc.values().any(|a| !a.storage.is_empty() && a.nonce == 0 && a.code.is_empty()) {
+            return refuse("alloc", "an account with storage needs code or a nonce above 0 (EIP-7610)");
+        }
         let total = self.alloc.values().try_fold(U256::ZERO, |sum, a| sum.checked_add(a.balance));
         if total.is_none() {
             return refuse("alloc", "balances must sum to less than 2^256 wei");
