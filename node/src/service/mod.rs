@@ -90,8 +90,8 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     let votes = own.is_some_and(|k| chain.sets.at(chain.ledger.head().height().next()).index_of(&k).is_some());
-    let record = restore::open_record(&config.data_dir, &chain, votes)?;
-    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?));
+    let record = restore::open_record(&config.data_dir, &chain, own)?;
+    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
     let pool = SharedPool::new(MempoolConfig {
         max_transactions: config.mempool.max_transactions,
         max_bytes: config.mempool.max_mib << 20,
@@ -120,7 +120,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let (network, events) = Network::start(
         network_config(&config, &chain)?,
         &identity,
-        identities.validator.as_ref().filter(|_| votes),
+        identities.validator.as_ref(),
         ChainInfo { genesis: chain.genesis, software: glue::client_version() },
         source,
         &tokio::runtime::Handle::current(),
@@ -143,21 +143,17 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         trie,
         verifier: verifier.clone(),
         pool: pool.clone(),
-        proposer: own.filter(|_| votes).map(|k| Proposer { address: k.address() }),
+        proposer: own.map(|k| Proposer { address: k.address() }),
         dump_dir: config.data_dir.join(DUMPS),
         observer: glue::observer(Arc::clone(&node_events)),
         ahead: Vec::new(),
     };
-    let engine = Bft::new(basalt_bft::Config {
-        key: own.filter(|_| votes),
-        genesis: chain.genesis,
-        params: chain.spec.bft().clone(),
-    });
+    let engine = Bft::new(basalt_bft::Config { key: own, genesis: chain.genesis, params: chain.spec.bft().clone() });
     let parts = runtime::Parts {
         chain: chain.clone(),
         clock: Arc::clone(&clock),
         engine,
-        key: identities.validator.filter(|_| votes),
+        key: identities.validator,
         record,
         network: network.clone(),
         fetcher,
@@ -179,7 +175,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         network: network.clone(),
         driver: driver.clone(),
         verifier,
-        votes,
+        own,
         executed,
         progress: progress_tx,
     };

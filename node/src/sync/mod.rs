@@ -95,8 +95,8 @@ pub struct Syncer {
     pub driver: DriverHandle,
     /// Checks bodies.
     pub verifier: Verifier,
-    /// Whether this node votes.
-    pub votes: bool,
+    /// This node's validator key; it votes at the heights whose set has it.
+    pub own: Option<PublicKey>,
     /// The newest executed height.
     pub executed: watch::Receiver<Height>,
     /// Where progress is shown.
@@ -106,7 +106,6 @@ pub struct Syncer {
 impl Syncer {
     /// Runs until the driver is gone.
     pub async fn run(mut self) {
-        let patience = if self.votes { VOTER_PATIENCE } else { Duration::ZERO };
         let mut behind_since = None;
         loop {
             time::sleep(LOOK_EVERY).await;
@@ -119,6 +118,8 @@ impl Syncer {
                 self.progress.send_if_modified(|p| p.syncing.take().is_some());
                 continue;
             };
+            let votes = self.own.is_some_and(|key| self.chain.sets.at(own.next()).index_of(&key).is_some());
+            let patience = if votes { VOTER_PATIENCE } else { Duration::ZERO };
             // Progress by voting starts the wait anew.
             let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
             if at != own && claimed.0 - own.0 <= 2 {
