@@ -255,6 +255,10 @@ impl Bft {
         let height = head.height();
         let turns = Turns::restored(height, &past);
         let recent = past.into_iter().filter(|p| p.height.0 + SETS_KEPT > height.0).map(|p| (p.height, p.set));
+        let released = records.as_ref().and_then(|r| match r.last() {
+            Some(Record::Released { answers, .. }) => Some(*answers),
+            _ => None,
+        });
         let recorded = records.and_then(|r| Recorded::read(height, r));
         self.votes = HeightVotes::new(height.next());
         self.next_votes = HeightVotes::new(height.next().next());
@@ -273,7 +277,7 @@ impl Bft {
         }
         match recorded {
             None if Mutation::WipedVotes.on() => {}
-            None => self.recovery = Some(Recovery::new(nonce)),
+            None => self.recovery = Some(Recovery::new(nonce, released)),
             Some(recorded) => self.resume(recorded),
         }
     }

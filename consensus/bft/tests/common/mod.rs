@@ -233,10 +233,12 @@ impl Bench {
                 format!("persist vote {height}/{} {}", prepared.certificate.round, self.name(&prepared.block.hash()))
             }
             Effect::Persist(Record::Round { height, round }) => format!("persist round {height}/{round}"),
-            Effect::Persist(Record::Recovered { height, round, prepared }) => {
+            Effect::Persist(Record::Recovered { height, round, prepared, answers }) => {
                 let lock = prepared.as_ref().map(|p| self.name(&p.block.hash()));
-                format!("persist recovered {height}/{round} {}", lock.unwrap_or_else(|| "unlocked".into()))
+                let lock = lock.unwrap_or_else(|| "unlocked".into());
+                format!("persist recovered {height}/{round} {lock} by {answers}")
             }
+            Effect::Persist(Record::Released { .. }) => "persist released".into(),
             Effect::Persist(Record::Initial { .. }) => "persist initial".into(),
             Effect::Send { to, message } => {
                 let to = match to {
