@@ -111,8 +111,9 @@ fn one_of_four_wiped_heals_by_itself() {
 #[test]
 fn seeds_that_taught_something() {
     // A validator wiped twice votes in a round below one it had alone asked for before: the oracle knew no forgetting.
-    for seed in [107_260] {
-        BftLab::run_seed(seed).unwrap_or_else(|failure| panic!("{failure}"));
+    const SEEDS: &[u64] = &[107_260];
+    for seed in SEEDS {
+        BftLab::run_seed(*seed).unwrap_or_else(|failure| panic!("{failure}"));
     }
 }
 

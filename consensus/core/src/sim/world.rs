@@ -71,6 +71,48 @@ pub struct Summary {
     pub settled_after: Millis,
 }
 
+/// A run that broke an invariant.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Seed of the plan.
+    pub seed: u64,
+    /// What broke.
+    pub violation: Violation,
+    /// Whether a second run broke the same way. If not, something in it is not deterministic.
+    pub reproduced: bool,
+    /// The plan, in full.
+    pub plan: String,
+    /// Everything that happened.
+    pub events: Vec<String>,
+}
+
+impl Failure {
+    /// The last `count` events.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> &[String] {
+        &self.events[self.events.len().saturating_sub(count)..]
+    }
+}
+
+impl std::fmt::Display for Failure {
+    /// With the last events: 120, or as many as `BASALT_SIM_LOG` says.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, violation, plan, .. } = self;
+        let same = if self.reproduced { "" } else { " (NOT reproduced: the run is not deterministic)" };
+        let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
+        write!(f, "seed {seed}: {violation}{same}\nplan: {plan}\nlast events:\n{}", self.tail(keep).join("\n"))
+    }
+}
+
+/// An assertion of the engine that fails is a violation as well.
+fn guarded<T>(run: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(Violation::new("no panic", text.unwrap_or_else(|| "the engine panicked".to_owned())))
+    })
+}
+
 /// A simulated network.
 pub struct World<'a, L: Lab> {
     pub(super) lab: &'a L,
@@ -138,21 +180,22 @@ impl<'a, L: Lab> World<'a, L> {
         (result, world.log.unwrap_or_default())
     }
 
-    /// Runs a plan; when it fails, runs it again with the log on and adds seed and last events to what went wrong.
-    pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, String> {
-        let failure = match Self::new(lab, plan.clone()).run() {
+    /// Runs a plan; when it fails, runs it again with the log on, so that the failure carries its last events.
+    pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, Failure> {
+        let first = match guarded(|| Self::new(lab, plan.clone()).run()) {
             Ok(summary) => return Ok(summary),
             Err(violation) => violation,
         };
-        let (repeated, log) = Self::trace(lab, plan);
-        let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
-        let tail = log[log.len().saturating_sub(keep)..].join("\n");
-        let same = if repeated.err().as_ref() == Some(&failure) {
-            ""
-        } else {
-            " (NOT reproduced: the run is not deterministic)"
-        };
-        Err(format!("seed {}: {failure}{same}\nplan: {plan:?}\nlast events:\n{tail}", plan.seed))
+        let mut world = Self::new(lab, plan.clone());
+        world.log = Some(Vec::new());
+        let repeated = guarded(|| world.run()).err();
+        Err(Failure {
+            seed: plan.seed,
+            reproduced: repeated.as_ref() == Some(&first),
+            violation: first,
+            plan: format!("{plan:?}"),
+            events: world.log.unwrap_or_default(),
+        })
     }
 
     pub(super) fn log(&mut self, line: impl FnOnce(&Self) -> String) {
