@@ -63,16 +63,18 @@ impl Recovery {
         self.released.map_or(safe, |released| released.min(safe))
     }
 
-    /// The answers to rely on, once they are enough, counted among the validators of the highest height in them and among
-    /// those of the height above it: this key may have voted at either (see the crate documentation). `current` is where
-    /// this validator is.
+    /// The answers to rely on, once they are enough, counted among the validators of the highest height in them. Do they say
+    /// that a block was prepared there, it may have been decided and this key have gone on: then they must be enough among
+    /// the validators of the height above it as well (see the crate documentation). `current` is where this validator is.
     fn sample(&self, sets: &BTreeMap<Height, Arc<ValidatorSet>>, current: Height) -> Option<Sample> {
         let mut answers: Vec<Answer<'_>> = self.answers.iter().collect();
         answers.sort_unstable_by_key(|(key, state)| (state.height, state.round, **key));
         let height = |chosen: &[Answer<'_>]| chosen.last().map_or(current, |(_, state)| state.height);
         let enough = |chosen: &[Answer<'_>]| {
             let counted = |height| sets.get(&height).is_some_and(|set| power_in(set, chosen) >= self.needed(set));
-            counted(height(chosen)) && counted(height(chosen).next())
+            let height = height(chosen);
+            let claimed = chosen.iter().any(|(_, state)| state.height == height && state.prepared.is_some());
+            counted(height) && (!claimed || counted(height.next()))
         };
         let chosen = if self.released.is_some() {
             // With fewer than is safe, all that can be had.

@@ -8,6 +8,7 @@ mod key;
 mod network;
 mod node;
 mod tx;
+mod validator;
 
 use clap::{Parser, Subcommand};
 
@@ -29,6 +30,9 @@ enum Command {
     /// Make and inspect keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Look after a validator.
+    #[command(subcommand)]
+    Validator(validator::ValidatorCommand),
     /// Send native transactions, call contracts, see what became of a transaction.
     #[command(subcommand)]
     Tx(tx::TxCommand),
@@ -49,6 +53,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Network(c) => network::run(c),
         Command::Node(a) => node::run(a),
         Command::Key(c) => key::run(&c),
+        Command::Validator(c) => validator::run(c),
         Command::Tx(c) => tx::run(c),
         Command::Bench(c) => bench::run(c),
         Command::Config(c) => config::run(&c),

@@ -11,7 +11,7 @@ use basalt_primitives::{ChainSpec, Height, PublicKey};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
-use crate::{chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
+use crate::{audit, chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
 
 /// Folder of the ledger below the data directory.
 const LEDGER: &str = "ledger";
@@ -73,10 +73,18 @@ pub fn open_record(data_dir: &Path, chain: &Chain, own: Option<PublicKey>) -> an
         .map(|e| decode_record(e.0, chain.spec.hash_fn))
         .collect::<Result<_, _>>()
         .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
-    if let Some(Record::Initial { genesis }) = record.entries.first()
+    if let Some(Record::Initial { genesis } | Record::Released { genesis, .. }) = record.entries.first()
         && *genesis != chain.genesis
     {
         bail!("the sign record in {} belongs to another chain; use another data directory", data_dir.display());
+    }
+    if let Some(Record::Released { answers, .. }) = record.entries.last() {
+        tracing::warn!(
+            answers,
+            "an operator has released this validator: it recovers with the answers of only {answers} voting power, which is \
+             fewer than is safe by itself (see {} in the data directory)",
+            audit::FILE_NAME
+        );
     }
     record.file = Some(file);
     Ok(record)
