@@ -11,7 +11,11 @@ use basalt_primitives::ChainSpec;
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, SignRecord};
 
-use crate::{chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
+use crate::{
+    chain::{Chain, StateView},
+    driver::record::RecordFile,
+    validators::ValidatorSets,
+};
 
 /// Folder of the ledger below the data directory.
 const LEDGER: &str = "ledger";
@@ -40,7 +44,7 @@ pub fn open_chain(
     let trie = StateTrie::open(head.outcome.state_root, trie_bytes);
     let chain = Chain {
         genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::new(&spec)?,
+        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height())?,
         executor: Arc::new(Executor::new(Arc::clone(&spec))),
         ledger: Arc::new(ledger),
         spec,
@@ -85,7 +89,7 @@ pub fn restored(chain: &Chain, record: &RecordFile, nonce: u64) -> Restored<Reco
         head: head.block.clone(),
         certificate: head.certificate.clone(),
         had_transactions: !head.block.block().transactions.is_empty(),
-        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
+        sets: [next, next.next()].map(|h| (h, chain.sets.at_known(h))).to_vec(),
         records: record.file.is_some().then(|| record.entries.clone()),
         nonce,
     }
