@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
-use basalt_primitives::{Header, Height, Millis, PublicKey, Receipt, Round, Transaction, state::Account, tx::TxError};
+use basalt_primitives::{
+    Header, Height, Millis, PublicKey, Receipt, Round, Transaction, state::Account, system::evidence::Equivocation,
+    tx::TxError,
+};
 use futures::future::BoxFuture;
 use serde::Serialize;
 
@@ -275,7 +278,7 @@ pub struct ValidatorInfo {
     pub public_key: PublicKey,
     /// Voting power.
     pub power: u64,
-    /// Name in genesis, if it is there.
+    /// Its name, if it has one.
     pub name: Option<String>,
     /// Whether it is this node.
     pub is_self: bool,
@@ -283,6 +286,9 @@ pub struct ValidatorInfo {
     pub online: bool,
     /// Whether its vote is in the newest certificate; `None` while there is none.
     pub in_last_certificate: Option<bool>,
+    /// The newest of the last 64 certificates with its signature. A certificate carries the first quorum that answered, so
+    /// a validator that is only slow may be in none.
+    pub last_signed: Option<Height>,
 }
 
 /// Where consensus stands.
@@ -323,6 +329,10 @@ pub trait ConsensusInfo: Send + Sync {
     fn status(&self) -> ConsensusStatus;
     /// The validators of a height; `None` when it is not known here.
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>>;
+    /// The name of a key that is or was a validator's.
+    fn validator_name(&self, key: &PublicKey) -> Option<String>;
+    /// Proof of misbehaviour that this node itself has seen.
+    fn evidence(&self) -> Vec<Equivocation>;
     /// Milliseconds since the node started.
     fn uptime_ms(&self) -> Millis;
 }

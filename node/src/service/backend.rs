@@ -1,8 +1,12 @@
 //! What the RPC asks of the node beyond the chain: network and consensus.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_primitives::{Height, Millis, PublicKey, Round, ValidatorSet};
+use basalt_primitives::{
+    Height, Millis, PublicKey, Round, ValidatorSet,
+    system::{evidence::Equivocation, validators::CERTIFICATES},
+};
+use basalt_storage::Reader as _;
 use tokio::sync::watch;
 
 use super::{
@@ -59,8 +63,24 @@ impl Backend {
 
     fn validator_name(&self, set: &ValidatorSet, index: u16) -> String {
         let validator = set.get(index);
-        let named = self.chain.spec.validators.iter().find(|g| Some(&g.validator) == validator);
-        named.map_or_else(|| format!("validator {index}"), |g| g.name.clone())
+        validator.and_then(|v| self.chain.sets.name_of(&v.public_key)).unwrap_or_else(|| format!("validator {index}"))
+    }
+
+    fn signed_by(&self, height: Height, index: u16) -> Option<PublicKey> {
+        Some(self.chain.sets.at(height)?.get(index)?.public_key)
+    }
+
+    /// The newest of the last certificates that carries each validator's signature.
+    fn last_signed(&self) -> BTreeMap<PublicKey, Height> {
+        let ledger = self.chain.ledger.snapshot();
+        let head = ledger.head().height().0;
+        let mut signed = BTreeMap::new();
+        for height in (head.saturating_sub(CERTIFICATES - 1).max(1)..=head).map(Height) {
+            let Ok(Some(certificate)) = ledger.certificate(height) else { continue };
+            let keys = certificate.signatures.iter().filter_map(|s| self.signed_by(height, s.validator));
+            signed.extend(keys.map(|key| (key, height)));
+        }
+        signed
     }
 
     fn is_online(&self, key: &PublicKey) -> bool {
@@ -104,7 +124,7 @@ impl ConsensusInfo for Backend {
     fn status(&self) -> ConsensusStatus {
         let engine = self.events.engine_status();
         let executed = self.chain.ledger.head().height();
-        let set = self.chain.sets.at(executed.next());
+        let set = self.chain.sets.at_known(executed.next());
         let online: u64 = set.as_slice().iter().filter(|v| self.is_online(&v.public_key)).map(|v| v.power).sum();
         ConsensusStatus {
             engine: "pbft".into(),
@@ -126,21 +146,31 @@ impl ConsensusInfo for Backend {
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         let head = self.chain.ledger.head();
         let height = height.unwrap_or(head.height());
-        let set = self.chain.sets.at(height);
+        let (set, members) = (self.chain.sets.at(height)?, self.chain.sets.members(height)?);
+        let signed = self.last_signed();
         let info = |(index, v): (usize, &basalt_primitives::Validator)| ValidatorInfo {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             address: v.address(),
             public_key: v.public_key,
             power: v.power,
-            name: self.chain.spec.validators.iter().find(|g| g.validator == *v).map(|g| g.name.clone()),
+            name: members.get(index).map(|(_, name)| name.clone()).filter(|name| !name.is_empty()),
             is_self: self.own == Some(v.public_key),
             online: self.is_online(&v.public_key),
             in_last_certificate: head
                 .certificate
                 .as_ref()
-                .map(|c| c.signatures.iter().any(|s| usize::from(s.validator) == index)),
+                .map(|c| c.signatures.iter().any(|s| self.signed_by(c.height, s.validator) == Some(v.public_key))),
+            last_signed: signed.get(&v.public_key).copied(),
         };
         Some(set.as_slice().iter().enumerate().map(info).collect())
+    }
+
+    fn validator_name(&self, key: &PublicKey) -> Option<String> {
+        self.chain.sets.name_of(key)
+    }
+
+    fn evidence(&self) -> Vec<Equivocation> {
+        self.events.evidence().all()
     }
 
     fn uptime_ms(&self) -> Millis {

@@ -11,7 +11,11 @@ use basalt_primitives::{ChainSpec, Height};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
-use crate::{chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
+use crate::{
+    chain::{Chain, StateView},
+    driver::record::RecordFile,
+    validators::ValidatorSets,
+};
 
 /// Folder of the ledger below the data directory.
 const LEDGER: &str = "ledger";
@@ -40,7 +44,7 @@ pub fn open_chain(
     let trie = StateTrie::open(head.outcome.state_root, trie_bytes);
     let chain = Chain {
         genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::new(&spec)?,
+        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height())?,
         executor: Arc::new(Executor::new(Arc::clone(&spec))),
         ledger: Arc::new(ledger),
         spec,
@@ -85,7 +89,7 @@ pub fn restored(chain: &Chain, record: &RecordFile, nonce: u64) -> anyhow::Resul
         head: head.block.clone(),
         certificate: head.certificate.clone(),
         had_transactions: !head.block.block().transactions.is_empty(),
-        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
+        sets: [next, next.next()].map(|h| (h, chain.sets.at_known(h))).to_vec(),
         records: record.file.is_some().then(|| record.entries.clone()),
         nonce,
     })
@@ -97,7 +101,7 @@ fn past(chain: &Chain, head: Height) -> anyhow::Result<Vec<Past>> {
     let heights = (history_from(head).0..=head.0).map(Height);
     let past = heights.map(|height| {
         let header = ledger.header(height)?.with_context(|| format!("header {height} is missing from the ledger"))?;
-        Ok(Past { height, first_round: header.first_round, set: chain.sets.at(height) })
+        Ok(Past { height, first_round: header.first_round, set: chain.sets.at_known(height) })
     });
     past.collect()
 }

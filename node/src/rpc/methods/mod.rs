@@ -9,6 +9,7 @@ mod net;
 mod state;
 mod transaction;
 mod txpool;
+mod validators;
 
 use super::{RpcConfig, registry::Registry};
 
@@ -23,6 +24,7 @@ pub(super) fn registry(config: &RpcConfig) -> Registry {
     net::add(&mut r);
     txpool::add(&mut r);
     consensus::add(&mut r);
+    validators::add(&mut r);
     admin::add(&mut r);
     r
 }

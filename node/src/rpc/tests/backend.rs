@@ -371,6 +371,12 @@ impl ConsensusInfo for Fake {
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         height.is_none().then(Vec::new)
     }
+    fn validator_name(&self, key: &basalt_primitives::PublicKey) -> Option<String> {
+        spec().validators.into_iter().find(|v| v.validator.public_key == *key).map(|v| v.name)
+    }
+    fn evidence(&self) -> Vec<basalt_primitives::system::evidence::Equivocation> {
+        Vec::new()
+    }
     fn uptime_ms(&self) -> u64 {
         1
     }
