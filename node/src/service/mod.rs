@@ -4,7 +4,6 @@
 //! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
 
 mod backend;
-mod explain;
 mod glue;
 pub mod restore;
 
@@ -184,9 +183,17 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         progress: progress_tx,
     };
     tokio::spawn(syncer.run());
-    let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
+    let backend = backend::Backend::new(
+        &config,
+        chain.clone(),
+        network.clone(),
+        own,
+        node_events.clone(),
+        progress,
+        pool.clone(),
+    );
     let app = App::new(
-        backend.ports(ingress, pool.clone()),
+        backend.ports(ingress),
         Arc::clone(&chain.spec),
         rpc_config(&config),
         glue::client_version(),
