@@ -202,6 +202,9 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     );
     let stop = watch::Sender::new(false);
     let servers = serve(&config, &app, &metrics, &stop).await?;
+    if let Some(keep) = config.storage.kept_states() {
+        tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
+    }
     tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(
