@@ -36,7 +36,7 @@ fn wait_failed_round(net: &Net, wallet: &mut Wallet, node: usize, why: &str) -> 
         net.receipt(node, &hash, SOON);
         let said = explain(net, node);
         let rounds = ["current", "lastBlock"].into_iter().filter_map(|t| said[t]["failedRounds"].as_array()).flatten();
-        rounds.cloned().find(|r| r["why"].as_str().expect("text").contains(why))
+        rounds.filter(|r| r["why"].as_str().expect("text").contains(why)).next_back().cloned()
     })
 }
 

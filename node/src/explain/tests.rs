@@ -42,6 +42,7 @@ impl Scene {
             head: scene.lab.genesis().clone(),
             certificate: None,
             had_transactions: false,
+            past: Vec::new(),
             sets: vec![(Height(1), set.clone()), (Height(2), set)],
             records,
             nonce: 1,
@@ -146,6 +147,16 @@ impl Scene {
 
 fn actions(e: &Explanation) -> Vec<Action> {
     e.advice.iter().map(|a| a.action).collect()
+}
+
+#[test]
+fn proposers_that_are_skipped_are_named() {
+    let scene = Scene::voter(0);
+    let mut recorder = scene.recorder.clone();
+    recorder.stepped(scene.now, Status { skipped: vec![2], ..scene.engine.status() });
+    let e = Scene { recorder, ..scene }.explain();
+    assert_eq!(e.skipped, ["node2"]);
+    assert!(e.details.iter().any(|d| d.contains("let their turns pass: node2")), "{:?}", e.details);
 }
 
 #[test]

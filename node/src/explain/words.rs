@@ -76,7 +76,7 @@ pub fn explain(view: &View<'_>) -> Explanation {
         votes: e.votes(),
         timer: e.timer(),
         timeouts: e.timeouts(),
-        skipped: Vec::new(),
+        skipped: status.skipped.iter().map(|i| e.by_index(*i)).collect(),
         current: view.recorder.current.as_ref().map(|t| timeline(view, t, false)),
         last_block: view.recorder.last.as_ref().map(|t| timeline(view, t, true)),
         quorum: e.reach,
@@ -233,6 +233,7 @@ impl Explainer<'_> {
         if let Some(waits) = self.view.work_ms.filter(|_| !matches!(situation, Situation::Idle)) {
             all.push(format!("Transactions have been waiting for a block for {}.", span(waits)));
         }
+        all.extend(self.skip_text());
         all.extend(self.clock_text());
         all.extend(self.delay_text());
         all
@@ -249,6 +250,16 @@ impl Explainer<'_> {
             }
             None => None,
         }
+    }
+
+    fn skip_text(&self) -> Option<String> {
+        let skipped: Vec<String> = self.s.skipped.iter().map(|i| self.by_index(*i)).collect();
+        (!skipped.is_empty()).then(|| {
+            format!(
+                "Passed over as proposers for now, because the headers prove that they let their turns pass: {}.",
+                list(&skipped)
+            )
+        })
     }
 
     fn clock_text(&self) -> Option<String> {
