@@ -5,7 +5,6 @@
 
 mod backend;
 mod duties;
-mod explain;
 mod glue;
 pub mod restore;
 
@@ -207,9 +206,17 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         };
         tokio::spawn(duties.run());
     }
-    let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
+    let backend = backend::Backend::new(
+        &config,
+        chain.clone(),
+        network.clone(),
+        own,
+        node_events.clone(),
+        progress,
+        pool.clone(),
+    );
     let app = App::new(
-        backend.ports(ingress, pool.clone()),
+        backend.ports(ingress),
         Arc::clone(&chain.spec),
         rpc_config(&config),
         glue::client_version(),
