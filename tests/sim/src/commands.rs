@@ -58,7 +58,7 @@ pub fn replay(args: &ReplayArgs) -> Result<bool, String> {
     let runner = runner(&args.which)?;
     let scenario = scenario(runner.as_ref(), args.scenario.as_deref())?;
     let case = Case { scenario, seed: args.seed, nodes: nodes(args.nodes)? };
-    let replay = runner.replay(&case);
+    let replay = with_bug(args, || runner.replay(&case))?;
     say(&format!("scenario {}, seed {}\n{}", case.scenario, case.seed, replay.plan));
     replay.events.iter().for_each(|line| say(line));
     match &replay.result {
@@ -69,6 +69,22 @@ pub fn replay(args: &ReplayArgs) -> Result<bool, String> {
         Err(failed) => say(&format!("VIOLATION of {}: {}", failed.oracle, failed.what)),
     }
     Ok(replay.result.is_ok())
+}
+
+#[cfg(not(feature = "mutations"))]
+fn with_bug<T>(_: &ReplayArgs, run: impl FnOnce() -> T) -> Result<T, String> {
+    Ok(run())
+}
+
+#[cfg(feature = "mutations")]
+fn with_bug<T>(args: &ReplayArgs, run: impl FnOnce() -> T) -> Result<T, String> {
+    use basalt_bft::mutation::Mutation;
+    let Some(name) = &args.mutation else { return Ok(run()) };
+    let bug = Mutation::find(name).ok_or_else(|| {
+        let names: Vec<String> = Mutation::ALL.iter().map(|m| format!("{m:?}")).collect();
+        format!("no deliberate bug '{name}'; there are {}", names.join(", "))
+    })?;
+    Ok(bug.with(run))
 }
 
 /// `basalt-sim scenarios`.

@@ -85,6 +85,10 @@ struct ReplayArgs {
     /// Number of nodes, instead of what the scenario chooses
     #[arg(long)]
     nodes: Option<usize>,
+    /// With this deliberate bug in the engine (docs/consensus-mutations.md)
+    #[cfg(feature = "mutations")]
+    #[arg(long, value_name = "BUG")]
+    mutation: Option<String>,
 }
 
 #[derive(Debug, Args)]
