@@ -45,6 +45,8 @@ mutations! {
     JustificationUnchecked,
     /// A new block is proposed where the certified one is due.
     FreshReproposal,
+    /// The skip list comes from what a validator has seen itself, not from the headers.
+    SkipListLocal,
     /// The validator set of a height is used one height early.
     SetChangeEarly,
     /// Two votes of one validator count twice.

@@ -200,10 +200,13 @@ impl Adversary {
     fn usurp(&self, set: &ValidatorSet, heard: &Proposal) -> Vec<Message> {
         let Some(index) = set.index_of(&self.key) else { return Vec::new() };
         let rounds = (1..=set.len() as u32).map(|ahead| Round(heard.round.0.saturating_add(ahead)));
-        let mine = rounds.into_iter().find(|round| election::proposer(set, heard.height, *round) == index);
+        // As far as a liar cares: nobody skipped.
+        let proposer = |round: &Round| election::proposer(set, &election::Absences::default(), heard.height, *round);
+        let mine = rounds.into_iter().find(|round| proposer(round) == index);
         let Some(round) = mine else { return Vec::new() };
         let mut block = heard.block.block().clone();
         block.header.first_round = round;
+        block.header.proposer = self.key.address();
         let block = SealedBlock::new(block, HashFn::Sha256);
         let proposal = Proposal { height: heard.height, round, block, justification: Vec::new(), prepared: None };
         vec![Message::Proposal(proposal)]

@@ -87,6 +87,7 @@ impl<L: Lab> World<'_, L> {
             had_transactions: mempool::transactions(&head.block).next().is_some(),
             certificate: head.certificate.clone(),
             records: this.disk.records.clone(),
+            past: this.disk.past(),
             head: head.block.clone(),
             sets,
             nonce: self.rng.next_u64(),

@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use basalt_primitives::{B256, CommitCertificate, Height, Millis, SealedBlock, ValidatorSet};
+use basalt_primitives::{B256, CommitCertificate, Header, Height, Millis, SealedBlock, ValidatorSet};
 
 use super::{
     Lab, SyncCrash,
     mempool::{self, Mempool, State},
 };
-use crate::{EffectOf, Engine};
+use crate::{EffectOf, Engine, Past};
 
 /// A finalized block in a ledger.
 #[derive(Clone, Debug)]
@@ -43,6 +43,14 @@ impl<R> Disk<R> {
         let state = mempool::execute(&self.head().state, &block, changes);
         self.done.extend(mempool::transactions(&block));
         self.ledger.push(Entry { block, certificate: Some(certificate), state });
+    }
+
+    /// The decided heights, all of them: no simulated chain is long.
+    pub fn past(&self) -> Vec<Past> {
+        let decided = self.ledger.iter().skip(1).map(|entry| entry.block.header());
+        let past =
+            |h: &Header| Some(Past { height: h.height, first_round: h.first_round, set: self.set_at(h.height)? });
+        decided.filter_map(past).collect()
     }
 
     pub fn lose_ledger(&mut self) {
