@@ -161,8 +161,7 @@ impl Turns {
     pub fn decided(&mut self, set: &ValidatorSet, first_round: Round) {
         // Two above this height, the first to see it: does a period begin there or just below, this height is forgotten.
         let afresh = (self.height.0 + 2) % PERIOD < 2;
-        let after =
-            if afresh { Absences::default() } else { self.next.with(&self.now, set, self.height, first_round) };
+        let after = if afresh { Absences::default() } else { self.next.with(&self.now, set, self.height, first_round) };
         self.now = std::mem::replace(&mut self.next, Arc::new(after));
         self.height = self.height.next();
     }
@@ -170,10 +169,6 @@ impl Turns {
     /// The list for the height being agreed on or the next one; none is known for others.
     #[must_use]
     pub fn at(&self, height: Height) -> Option<&Arc<Absences>> {
-        if height == self.height {
-            Some(&self.now)
-        } else {
-            Some(&self.next).filter(|_| height == self.height.next())
-        }
+        if height == self.height { Some(&self.now) } else { Some(&self.next).filter(|_| height == self.height.next()) }
     }
 }

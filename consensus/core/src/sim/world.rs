@@ -436,7 +436,8 @@ impl<'a, L: Lab> World<'a, L> {
     pub(super) fn feed_synced(&mut self, node: usize) -> Result<(), Violation> {
         let executed = self.nodes[node].disk.head().block.height();
         while let Some(process) = &mut self.nodes[node].process {
-            let Some((block, certificate)) = process.fetched.pop_front_if(|(b, _)| b.height().0 <= executed.0 + 2) else {
+            let Some((block, certificate)) = process.fetched.pop_front_if(|(b, _)| b.height().0 <= executed.0 + 2)
+            else {
                 break;
             };
             self.step(node, Input::Synced { block, certificate })?;
