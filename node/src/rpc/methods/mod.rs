@@ -6,6 +6,7 @@ mod consensus;
 mod fees;
 mod filter;
 mod net;
+mod proof;
 mod state;
 mod transaction;
 mod txpool;
@@ -18,6 +19,7 @@ pub(super) fn registry(config: &RpcConfig) -> Registry {
     let mut r = Registry::new(&config.namespaces);
     block::add(&mut r);
     state::add(&mut r);
+    proof::add(&mut r);
     fees::add(&mut r);
     transaction::add(&mut r);
     filter::add(&mut r);

@@ -15,6 +15,7 @@ use alloy_eips::{
     eip7702::{Authorization, SignedAuthorization},
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, Signature, TxKind, U256, keccak256};
+use basalt_execution::trie::{AccountProof, StorageProof};
 use basalt_primitives::{
     Block, ChainSpec, Height, Log, PublicKey, Receipt, SealedBlock, Transaction, Validator, ValidatorSet,
     chainspec::{self, BftParams},
@@ -330,6 +331,15 @@ impl ChainReader for Fake {
     fn code(&self, _: StateAt, address: &Address) -> Result<Bytes, ReadError> {
         Ok(if *address == CONTRACT { Bytes::from_static(&[0xfe]) } else { Bytes::new() })
     }
+    fn proof(&self, at: StateAt, address: &Address, slots: &[U256]) -> Result<AccountProof, ReadError> {
+        let slot = |slot: &U256| StorageProof { slot: *slot, value: *slot + U256::from(1), nodes: vec![bytes()] };
+        let storage = slots.iter().map(slot).collect();
+        Ok(AccountProof { account: self.account(at, address)?, storage_root: TOPIC, nodes: vec![bytes()], storage })
+    }
+}
+
+fn bytes() -> Bytes {
+    Bytes::from_static(&[0xc0])
 }
 
 impl CallExecutor for Fake {
