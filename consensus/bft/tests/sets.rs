@@ -4,8 +4,8 @@ mod common;
 
 use std::sync::Arc;
 
-use basalt_bft::{Record, Step};
-use basalt_consensus::Input;
+use basalt_bft::{Record, Step, sim::BftLab};
+use basalt_consensus::{Input, sim::Lab};
 use basalt_primitives::{Height, PublicKey, Validator, ValidatorSet};
 use common::{Bench, net::Net};
 
@@ -119,10 +119,9 @@ fn all_restart_where_the_set_changes_and_go_on_at_once() {
     }
 }
 
-/// A set of the first `n` keys of the bench's lab and of others.
-fn keys(n: u8) -> Arc<ValidatorSet> {
-    let validator = |i: u8| Validator { public_key: PublicKey([i + 1; 32]), power: 1 };
-    Arc::new(ValidatorSet::new((0..n).map(validator).collect()).expect("a sound set"))
+/// The validators of a larger lab, the first of whom are the bench's.
+fn keys(n: usize) -> Arc<ValidatorSet> {
+    BftLab::equal(n).set().clone()
 }
 
 #[test]
@@ -151,7 +150,7 @@ fn answers_count_in_the_set_of_their_height_and_after_a_claim_in_the_next_one_to
     b.executed_only(&a);
     let answer = |b: &mut Bench, from: u16| {
         let message = b.sign_state(2, 0, 77, None);
-        b.from_stranger(from, message)
+        b.hear(from, message)
     };
     for from in [1, 2, 3, 4] {
         assert_eq!(answer(&mut b, from), NOTHING);
@@ -176,7 +175,7 @@ fn a_straggler_that_has_left_the_set_is_not_taken_for_another() {
     let a = b.block("A", 0);
     let certificate = b.certificate(&a, 0, &[1, 2, 3]);
     // At height 2 the seats are others': 2 of height 1 is 1 there, and 3 has none.
-    let seats = ValidatorSet::new([1, 3, 2].map(|k| Validator { public_key: PublicKey([k; 32]), power: 1 }).into());
+    let seats = ValidatorSet::new([0, 2, 1].map(|k: usize| Validator { public_key: b.lab.keys()[k], power: 1 }).into());
     let seats = Arc::new(seats.expect("a sound set"));
     b.input(Input::ValidatorSet { height: Height(2), set: seats });
     b.input(Input::Synced { block: a.clone(), certificate: certificate.into() });

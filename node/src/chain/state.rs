@@ -39,6 +39,16 @@ impl StateReader for StateView {
     fn block_hash(&self, height: u64) -> Result<Option<B256>, StateError> {
         self.0.block_hash(Height(height)).map_err(state_error)
     }
+
+    /// The ledger keeps, below its head, the certificate that the next block carries.
+    fn certificate_signers(&self, height: u64) -> Result<Vec<u16>, StateError> {
+        if height >= self.0.head().height().0 {
+            return Err(StateError::Unavailable(height));
+        }
+        let certificate = self.0.certificate(Height(height)).map_err(state_error)?;
+        let certificate = certificate.ok_or(StateError::Unavailable(height))?;
+        Ok(certificate.signatures.iter().map(|s| s.validator).collect())
+    }
 }
 
 impl StateReader for PastView {

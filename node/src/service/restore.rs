@@ -11,7 +11,12 @@ use basalt_primitives::{ChainSpec, Height, PublicKey};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
-use crate::{audit, chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
+use crate::{
+    audit,
+    chain::{Chain, StateView},
+    driver::record::RecordFile,
+    validators::ValidatorSets,
+};
 
 /// Folder of the ledger below the data directory.
 const LEDGER: &str = "ledger";
@@ -40,7 +45,7 @@ pub fn open_chain(
     let trie = StateTrie::open(head.outcome.state_root, trie_bytes);
     let chain = Chain {
         genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::new(&spec)?,
+        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height())?,
         executor: Arc::new(Executor::new(Arc::clone(&spec))),
         ledger: Arc::new(ledger),
         spec,
@@ -54,7 +59,7 @@ pub fn open_record(data_dir: &Path, chain: &Chain, own: Option<PublicKey>) -> an
     let mut record = RecordFile { dir: data_dir.to_owned(), file: None, entries: Vec::new(), appended: 0 };
     let Some(own) = own else { return Ok(record) };
     let Some((file, entries)) = SignRecord::open(data_dir)? else {
-        if chain.sets.at(chain.ledger.head().height().next()).index_of(&own).is_some() {
+        if chain.sets.at_known(chain.ledger.head().height().next()).index_of(&own).is_some() {
             tracing::warn!(
                 "this validator's sign record is missing: it follows, asks the others what it may have signed, and votes \
                  again when enough of them have answered"
@@ -98,7 +103,7 @@ pub fn restored(chain: &Chain, record: &RecordFile, nonce: u64) -> anyhow::Resul
         head: head.block.clone(),
         certificate: head.certificate.clone(),
         had_transactions: !head.block.block().transactions.is_empty(),
-        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
+        sets: [next, next.next()].map(|h| (h, chain.sets.at_known(h))).to_vec(),
         past: past(chain, head.height())?,
         records: record.file.is_some().then(|| record.entries.clone()),
         nonce,
@@ -116,7 +121,7 @@ fn past(chain: &Chain, head: Height) -> anyhow::Result<Vec<Past>> {
                     "the ledger lacks the header of block {height}, by which proposers are elected: sync this node anew"
                 )
             })?;
-            Ok(Past { height, first_round: header.first_round, set: chain.sets.at(height) })
+            Ok(Past { height, first_round: header.first_round, set: chain.sets.at_known(height) })
         })
         .collect()
 }

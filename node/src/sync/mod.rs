@@ -118,17 +118,22 @@ impl Syncer {
                 self.progress.send_if_modified(|p| p.syncing.take().is_some());
                 continue;
             };
-            let votes = self.own.is_some_and(|key| self.chain.sets.at(own.next()).index_of(&key).is_some());
-            let patience = if votes { VOTER_PATIENCE } else { Duration::ZERO };
             // Progress by voting starts the wait anew.
             let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
             if at != own && claimed.0 - own.0 <= 2 {
                 behind_since = None;
-            } else if since.elapsed() >= patience {
+            } else if since.elapsed() >= self.patience(own) {
                 self.catch_up(own, claimed).await;
                 behind_since = None;
             }
         }
+    }
+
+    /// Whoever votes at the next height gets its block by voting.
+    fn patience(&self, executed: Height) -> Duration {
+        let set = self.chain.sets.at(executed.next());
+        let votes = self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some());
+        if votes { VOTER_PATIENCE } else { Duration::ZERO }
     }
 
     fn highest_claim(&self) -> Option<Height> {
@@ -193,7 +198,8 @@ pub fn check_synced(
     if block.height() != parent.next() {
         return Err(format!("block {} came where {} was asked for", block.height(), parent.next()));
     }
-    let set = chain.sets.at(block.height());
+    let unknown = || format!("the validators of height {} are not known here yet", block.height());
+    let set = chain.sets.at(block.height()).ok_or_else(unknown)?;
     basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
         .map_err(|e| e.to_string())?;
     let Some(certificate) = certificate else { return Ok(None) };

@@ -97,7 +97,7 @@ impl Bench {
     }
 
     /// From a validator that the lab does not know; its signature is nobody's business here.
-    pub fn from_stranger(&mut self, from: u16, message: Message) -> Vec<String> {
+    pub fn hear(&mut self, from: u16, message: Message) -> Vec<String> {
         let signed = SignedMessage { from, message, signature: Signature([0; 64]) };
         self.input(Input::Message { from, message: Verified::assume(signed) })
     }

@@ -51,7 +51,7 @@ pub(super) fn run(args: ResetRecordArgs) -> anyhow::Result<()> {
     )?;
     let key = keys::public_key(key)?;
     let chain = locked_chain(&config)?;
-    let set = chain.sets.at(chain.ledger.head().height().next());
+    let set = chain.sets.at_known(chain.ledger.head().height().next());
     let risk = check_answers(&set, &key, args.answers)?;
     let old = old_record(&config, &chain)?;
     let details =
