@@ -4,4 +4,5 @@ mod bad_input;
 mod net;
 mod survival;
 mod transactions;
+mod validators;
 mod wallet;

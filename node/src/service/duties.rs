@@ -126,6 +126,10 @@ impl Duties {
 
     fn unreported(&self) -> anyhow::Result<Vec<Equivocation>> {
         let mut all = self.evidence.all();
+        // The contract learns the genesis hash, which is part of what was signed, in block 1.
+        if self.chain.ledger.head().height() == Height::GENESIS {
+            all.clear();
+        }
         if all.is_empty() {
             return Ok(all);
         }
