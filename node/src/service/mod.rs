@@ -98,7 +98,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
     let record = restore::open_record(&config.data_dir, &chain, own.is_some())?;
-    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?));
+    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
     let pool = SharedPool::new(MempoolConfig {
         max_transactions: config.mempool.max_transactions,
         max_bytes: config.mempool.max_mib << 20,
@@ -218,6 +218,9 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     );
     let stop = watch::Sender::new(false);
     let servers = serve(&config, &app, &metrics, &stop).await?;
+    if let Some(keep) = config.storage.kept_states() {
+        tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
+    }
     tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(

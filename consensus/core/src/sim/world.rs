@@ -1,6 +1,6 @@
 //! The event loop: true time, the network, crashes, and the judgement at the end.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use basalt_primitives::{B256, Height, Millis};
 use rand::{Rng, RngExt, SeedableRng};
@@ -16,6 +16,8 @@ use crate::{Engine, Input, InputOf, Restored, Verified};
 
 /// Sync side and gossip of a node act this often.
 const POLL_MS: Millis = 250;
+/// Blocks got at once.
+const SYNC_RANGE: usize = 32;
 /// More events than this in one run is a storm, which is a failure of its own.
 const MAX_EVENTS: u64 = 2_000_000;
 
@@ -363,6 +365,7 @@ impl<'a, L: Lab> World<'a, L> {
             had_transactions: mempool::transactions(&head.block).next().is_some(),
             certificate: head.certificate.clone(),
             records: this.disk.records.clone(),
+            past: this.disk.past(self.lab.set()),
             head: head.block.clone(),
             sets,
             nonce: self.rng.next_u64(),
@@ -375,6 +378,7 @@ impl<'a, L: Lab> World<'a, L> {
             queue: Default::default(),
             syncing: false,
             executing: Default::default(),
+            fetched: Default::default(),
             tip: head.block,
             fuse: None,
             tick_at: None,
@@ -419,10 +423,24 @@ impl<'a, L: Lab> World<'a, L> {
         self.add_transactions(node, theirs)?;
         let next = self.nodes[node].process.as_ref().map_or(0, |p| p.tip.height().0 + 1) as usize;
         let ledger = &self.nodes[other].disk.ledger;
-        let blocks: Vec<Entry> = ledger.get(next..).unwrap_or_default().iter().take(8).cloned().collect();
-        for Entry { block, certificate, .. } in blocks {
-            let Some(certificate) = certificate.filter(|c| self.lab.verify_certificate(c)) else { continue };
-            self.alive(node, epoch, |w| w.step(node, Input::Synced { block, certificate: Arc::clone(&certificate) }))?;
+        let blocks: Vec<Entry> = ledger.get(next..).unwrap_or_default().iter().take(SYNC_RANGE).cloned().collect();
+        let certified = blocks.into_iter().filter_map(|e| Some((e.block, e.certificate?)));
+        let sound = certified.filter(|(_, certificate)| self.lab.verify_certificate(certificate)).collect();
+        if let Some(process) = &mut self.nodes[node].process {
+            process.fetched = sound;
+        }
+        self.alive(node, epoch, |w| w.feed_synced(node))
+    }
+
+    /// As far as the node's validator sets reach, two blocks above what is executed; the rest as execution goes on.
+    pub(super) fn feed_synced(&mut self, node: usize) -> Result<(), Violation> {
+        let executed = self.nodes[node].disk.head().block.height();
+        while let Some(process) = &mut self.nodes[node].process {
+            let Some((block, certificate)) = process.fetched.pop_front_if(|(b, _)| b.height().0 <= executed.0 + 2)
+            else {
+                break;
+            };
+            self.step(node, Input::Synced { block, certificate })?;
         }
         Ok(())
     }
