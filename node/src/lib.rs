@@ -8,6 +8,7 @@ pub mod cmd;
 pub mod config;
 pub mod driver;
 pub mod evidence;
+pub mod explain;
 pub mod ingress;
 pub mod keys;
 pub mod mempool;

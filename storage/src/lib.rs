@@ -25,7 +25,7 @@ pub use database::Snapshot;
 pub use error::StorageError;
 pub use history::{Changed, HistoryRange, Pruned, State};
 pub use ledger::Ledger;
-pub use options::OpenOptions;
+pub use options::{MemoryDisk, OpenOptions};
 pub use reader::Reader;
 pub use sign_record::SignRecord;
 pub use types::{BlockCommit, GenesisState, Head, Outcome, Skipped, Summary, TxLocation};

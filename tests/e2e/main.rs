@@ -1,7 +1,9 @@
 //! End to end: real processes, started by the command line from nothing, with real keys, disks and sockets.
 
 mod bad_input;
+mod explain;
 mod net;
+mod process;
 mod survival;
 mod transactions;
 mod validators;

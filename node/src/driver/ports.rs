@@ -12,6 +12,7 @@ use super::{
     Fatal, Ports,
     executor::{Done, Job},
     record::RecordFile,
+    rules::BlockError,
 };
 use crate::{
     chain::Chain,
@@ -40,6 +41,10 @@ pub trait Events: Send + Sync {
     fn evidence(&self, evidence: &Evidence<SignedMessage>);
     /// A peer's message that broke the rules.
     fn bad_message(&self, sender: &PublicKey, reason: &str);
+    /// A proposed block was judged.
+    fn judged(&self, block: &SealedBlock, judged: &Result<(), BlockError>);
+    /// A validator's message has been verified.
+    fn heard(&self, sender: &PublicKey);
     /// The engine has taken a step.
     fn stepped(&self, status: basalt_bft::Status);
 }

@@ -31,6 +31,8 @@ pub struct Incoming {
 pub enum Checked {
     /// For the engine.
     Good {
+        /// The validator key of whoever sent it.
+        sender: PublicKey,
         /// The signer's index.
         from: u16,
         /// The message.
@@ -85,7 +87,7 @@ impl Verifier {
         {
             return bad(e.to_string());
         }
-        Some(Checked::Good { from: signed.from, message: Box::new(Verified::assume(signed)) })
+        Some(Checked::Good { sender: incoming.sender, from: signed.from, message: Box::new(Verified::assume(signed)) })
     }
 
     /// Checks a block's body against its header and its transactions' signatures, once. A body that is not the header's is

@@ -15,7 +15,10 @@ use basalt_primitives::{
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use crate::mempool::{PoolContent, PoolError, PoolStatus, SenderContent};
+use crate::{
+    explain::Explanation,
+    mempool::{PoolContent, PoolError, PoolStatus, SenderContent},
+};
 
 /// An executed block as clients see it: with its own results, not the parent's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -319,7 +322,17 @@ pub struct ConsensusStatus {
     pub total_power: u64,
     /// Voting power that is connected, this node's included.
     pub online_power: u64,
-    /// In words: what it waits for and, when that is an operator's business, what to do.
+    /// Whether the connected power is a quorum.
+    pub quorum_reachable: bool,
+    /// The highest height a peer has spoken of: a hint.
+    pub highest_seen: Height,
+    /// The round whose block this validator is locked on.
+    pub locked_round: Option<Round>,
+    /// Milliseconds that the round timer has run and after which it fires; `None` while it stands still.
+    pub round_timer_ms: Option<(Millis, Millis)>,
+    /// Validators from which the current step lacks something, by name.
+    pub missing: Vec<String>,
+    /// In words: what it waits for. `consensus_explain` says more.
     pub explanation: String,
 }
 
@@ -327,6 +340,8 @@ pub struct ConsensusStatus {
 pub trait ConsensusInfo: Send + Sync {
     /// Where it stands.
     fn status(&self) -> ConsensusStatus;
+    /// Why there is no block, or why the last one took as long as it did.
+    fn explain(&self) -> Explanation;
     /// The validators of a height; `None` when it is not known here.
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>>;
     /// The name of a key that is or was a validator's.

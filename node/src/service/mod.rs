@@ -5,7 +5,6 @@
 
 mod backend;
 mod duties;
-mod explain;
 mod glue;
 pub mod restore;
 
@@ -97,7 +96,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
-    let record = restore::open_record(&config.data_dir, &chain, own.is_some())?;
+    let record = restore::open_record(&config.data_dir, &chain, own)?;
     let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
     let pool = SharedPool::new(MempoolConfig {
         max_transactions: config.mempool.max_transactions,
@@ -207,9 +206,17 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         };
         tokio::spawn(duties.run());
     }
-    let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
+    let backend = backend::Backend::new(
+        &config,
+        chain.clone(),
+        network.clone(),
+        own,
+        node_events.clone(),
+        progress,
+        pool.clone(),
+    );
     let app = App::new(
-        backend.ports(ingress, pool.clone()),
+        backend.ports(ingress),
         Arc::clone(&chain.spec),
         rpc_config(&config),
         glue::client_version(),

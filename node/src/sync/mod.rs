@@ -95,7 +95,7 @@ pub struct Syncer {
     pub driver: DriverHandle,
     /// Checks bodies.
     pub verifier: Verifier,
-    /// The validator key of this node, if it has one.
+    /// This node's validator key; it votes at the heights whose set has it.
     pub own: Option<PublicKey>,
     /// The newest executed height.
     pub executed: watch::Receiver<Height>,

@@ -11,6 +11,7 @@ use super::super::{
 
 pub(super) fn add(r: &mut Registry) {
     r.quick("consensus_status", &[], |c: &Call, ()| Ok(c.app.ports.consensus.status()));
+    r.quick("consensus_explain", &[], |c: &Call, ()| Ok(c.app.ports.consensus.explain()));
     r.quick("consensus_skipped", &["block"], |c: &Call, (id,): (BlockId,)| skipped(c, id));
     r.quick("platform_status", &[], |c: &Call, ()| Ok(platform(c)));
 }

@@ -16,7 +16,9 @@ use alloy_eips::{
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, Signature, TxKind, U256, keccak256};
 use basalt_primitives::{
-    Block, ChainSpec, Height, Log, Receipt, SealedBlock, Transaction, chainspec, merkle,
+    Block, ChainSpec, Height, Log, PublicKey, Receipt, SealedBlock, Transaction, Validator, ValidatorSet,
+    chainspec::{self, BftParams},
+    merkle,
     receipt::receipts_root,
     state::Account,
     tx::{NativeTx, Payload, TxError, Unverified},
@@ -25,6 +27,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::{
+    explain::{Explanation, Recorder, View, explain},
     mempool::{AccountView, MempoolConfig, PoolContext, SharedPool, test_util},
     monitor::{Metrics, NodeLabels},
     rpc::{App, BlockEvent, EventHub, RpcConfig, ports::*},
@@ -368,6 +371,9 @@ impl ConsensusInfo for Fake {
         let age = self.commit_age_ms.load(Ordering::Relaxed);
         ConsensusStatus { engine: "pbft".into(), last_commit_age_ms: Some(age), ..Default::default() }
     }
+    fn explain(&self) -> Explanation {
+        explained_without_engine()
+    }
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         height.is_none().then(Vec::new)
     }
@@ -380,4 +386,30 @@ impl ConsensusInfo for Fake {
     fn uptime_ms(&self) -> u64 {
         1
     }
+}
+
+/// What a node says whose engine has not started.
+fn explained_without_engine() -> Explanation {
+    let set = ValidatorSet::new(vec![Validator { public_key: PublicKey([1; 32]), power: 1 }]).expect("a set");
+    let params = BftParams {
+        block_interval_ms: 0,
+        round_timeout_ms: 1,
+        round_timeout_cap_ms: 1,
+        empty_block_ms: None,
+        clock_tolerance_ms: 0,
+    };
+    explain(&View {
+        node: "fake",
+        now: 0,
+        recorder: &Recorder::default(),
+        set: &set,
+        name: &|_| "v0".to_owned(),
+        name_of_account: &|_| "v0".to_owned(),
+        own: None,
+        connected: &|_| false,
+        round_trip_ms: None,
+        params: &params,
+        work_ms: None,
+        syncing: None,
+    })
 }
