@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod explain;
+mod monitor;
 mod net;
 mod process;
 mod survival;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
+use basalt_execution::trie::AccountProof;
 use basalt_primitives::{
     Header, Height, Millis, PublicKey, Receipt, Round, Transaction, state::Account, system::evidence::Equivocation,
     tx::TxError,
@@ -74,6 +75,19 @@ pub enum ReadError {
         /// The newest block.
         head: Height,
     },
+    /// A proof would have to be made from a state that lies too far back.
+    #[error(
+        "no proof for block {height}: proofs are made for the newest block and those before it as long as these lie at most \
+         {max_blocks} blocks back and at most {max_changes} accounts and slots have changed since; ask for a newer block"
+    )]
+    ProofTooOld {
+        /// The block asked for.
+        height: Height,
+        /// Most blocks.
+        max_blocks: u64,
+        /// Most accounts and slots.
+        max_changes: usize,
+    },
     /// The ledger could not be read; details go to the log.
     #[error("the ledger could not be read; see the node's log")]
     Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -133,6 +147,9 @@ pub trait ChainReader: Send + Sync {
 
     /// Contract code; empty if there is none.
     fn code(&self, at: StateAt, address: &Address) -> Result<Bytes, ReadError>;
+
+    /// Proof of an account and of slots of it against the block's state root.
+    fn proof(&self, at: StateAt, address: &Address, slots: &[U256]) -> Result<AccountProof, ReadError>;
 }
 
 /// A call that changes nothing: `eth_call` and `eth_estimateGas`.

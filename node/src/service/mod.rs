@@ -6,6 +6,7 @@
 mod backend;
 mod duties;
 mod glue;
+mod observe;
 pub mod restore;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
@@ -25,10 +26,10 @@ use crate::{
     ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
     mempool::{MempoolConfig, SharedPool},
-    monitor::{self, Metrics, MetricsServer, NodeLabels},
+    monitor::{self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels, alert::Origin},
     network::{ChainInfo, Identity, Network, NetworkConfig},
     proposer::Proposer,
-    rpc::{App, EventHub, RpcConfig, RpcServer},
+    rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
     sync::{Blocks, Fetcher, Progress, Syncer},
 };
 
@@ -215,15 +216,18 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         progress,
         pool.clone(),
     );
+    let stop = watch::Sender::new(false);
+    let ports = backend.ports(ingress);
+    let monitor = monitor(&config, &chain, &ports, &hub, &metrics, &stop)?;
     let app = App::new(
-        backend.ports(ingress),
+        ports,
         Arc::clone(&chain.spec),
-        rpc_config(&config),
+        rpc_config(&config, &chain.spec),
         glue::client_version(),
         hub,
         Arc::clone(&metrics),
+        monitor,
     );
-    let stop = watch::Sender::new(false);
     let servers = serve(&config, &app, &metrics, &stop).await?;
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
@@ -246,6 +250,38 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
     }
     result
+}
+
+/// The monitor, which is given an observation each second until `stop` turns true.
+fn monitor(
+    config: &NodeConfig,
+    chain: &Chain,
+    ports: &Ports,
+    hub: &EventHub,
+    metrics: &Arc<Metrics>,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<Arc<Monitor>> {
+    let alone = chain.spec.validators.len() == 1 && config.p2p.peers.is_empty();
+    let monitor = Arc::new(Monitor::new(MonitorParts {
+        config: &config.monitor,
+        origin: Origin { network: chain.spec.name.clone(), node: config.name.clone() },
+        thresholds: config.monitor.thresholds(config.rpc.stall_after_ms, alone),
+        development: chain.spec.development,
+        data_dir: &config.data_dir,
+        hub: hub.clone(),
+        metrics: Arc::clone(metrics),
+        runtime: tokio::runtime::Handle::current(),
+    })?);
+    let watcher = observe::Watcher {
+        monitor: Arc::clone(&monitor),
+        ports: ports.clone(),
+        spec: Arc::clone(&chain.spec),
+        metrics: Arc::clone(metrics),
+        data_dir: config.data_dir.clone(),
+        memory_limit: config.monitor.memory_limit_mib << 20,
+    };
+    tokio::spawn(watcher.run(stop.subscribe()));
+    Ok(monitor)
 }
 
 /// Starts the RPC and the metrics server; both end when `stop` turns true.
@@ -315,8 +351,9 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
     })
 }
 
-fn rpc_config(config: &NodeConfig) -> RpcConfig {
+fn rpc_config(config: &NodeConfig, spec: &ChainSpec) -> RpcConfig {
     RpcConfig {
+        admin: config.rpc.admin.unwrap_or(spec.development || config.rpc.listen.ip().is_loopback()),
         cors_origins: config.rpc.cors.clone(),
         allowed_hosts: config.rpc.hosts.clone(),
         ready_max_commit_age_ms: config.rpc.stall_after_ms,

@@ -253,6 +253,7 @@ fn write_node(
             ..config::Rpc::default()
         },
         metrics: config::Metrics { listen: node.entry.metrics },
+        monitor: crate::monitor::config::MonitorConfig::default(),
         mempool: config::Mempool::default(),
         storage: config::Storage::default(),
         log: crate::monitor::logging::LogConfig::default(),
