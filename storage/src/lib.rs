@@ -1,4 +1,4 @@
-//! The ledger: finalized blocks, their results and the newest state, in one RocksDB ([`Ledger`]), and the sign record of
+//! The ledger: finalized blocks, their results, the newest state and older ones, in one RocksDB ([`Ledger`]), and the sign record of
 //! a validator beside it ([`SignRecord`]).
 //!
 //! What flows in: a [`BlockCommit`] per finalized and executed block, written by [`Ledger::commit`] as one atomic, synced
@@ -12,7 +12,9 @@ mod batch;
 mod codec;
 mod database;
 mod error;
+mod history;
 mod ledger;
+mod logs;
 mod open;
 mod options;
 mod reader;
@@ -22,8 +24,10 @@ mod types;
 
 pub use database::Snapshot;
 pub use error::StorageError;
+pub use history::{Changed, HistoryRange, Pruned, State};
 pub use ledger::Ledger;
-pub use options::OpenOptions;
+pub use logs::{FoundLog, FoundLogs, LogQuery, SearchEnd, SearchLimits};
+pub use options::{MemoryDisk, OpenOptions};
 pub use reader::Reader;
 pub use sign_record::SignRecord;
 pub use types::{BlockCommit, GenesisState, Head, Outcome, Skipped, Summary, TxLocation};

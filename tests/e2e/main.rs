@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod bench;
+mod explain;
 mod net;
+mod process;
 mod survival;
 mod transactions;
 mod wallet;

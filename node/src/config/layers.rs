@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 24] = [
+const KEYS: [(&str, &str); 26] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -62,6 +62,8 @@ const KEYS: [(&str, &str); 24] = [
     ("storage", "write_buffer_mib"),
     ("storage", "trie_mib"),
     ("storage", "max_open_files"),
+    ("storage", "mode"),
+    ("storage", "keep_states"),
     ("log", "level"),
     ("log", "format"),
 ];

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use basalt_primitives::{Block, Bytes, CommitCertificate, Header, Height, Signature, U256, keccak256, state::TrieKey};
 use basalt_proto::Codec as _;
 use basalt_storage::{
-    Ledger, Reader, StorageError,
-    tables::{CHECKSUM, Table, height_key, meta, seal},
+    Ledger, LogQuery, Reader, SearchLimits, StorageError,
+    tables::{CHECKSUM, Table, account_history_key, height_key, log_key, meta, seal, slot_history_key},
 };
 use rocksdb::IteratorMode;
 use tempfile::TempDir;
@@ -34,7 +34,9 @@ fn change(path: &Path, table: Table, key: &[u8], change: impl FnOnce(&[u8]) -> V
 fn flip(path: &Path, table: Table, key: &[u8]) {
     change(path, table, key, |stored| {
         let mut flipped = stored.to_vec();
-        flipped[CHECKSUM + (stored.len() - CHECKSUM) / 2] ^= 0x10;
+        // The middle of the payload, or the checksum of an empty one.
+        let at = (CHECKSUM + (stored.len() - CHECKSUM) / 2).min(stored.len() - 1);
+        flipped[at] ^= 0x10;
         flipped
     });
 }
@@ -59,6 +61,17 @@ fn read_all(ledger: &Ledger) -> Result<(), StorageError> {
         ledger.trie_node(&TrieKey { account: Some(keccak256(CONTRACT)), path: vec![height.0 as u8] })?;
     }
     ledger.account(&ALICE)?;
+    for height in (0..ledger.head().height().0).map(Height) {
+        let past = ledger.snapshot().state_at(height)?;
+        past.account(&ALICE)?;
+        past.storage(&CONTRACT, &U256::from(height.0))?;
+        ledger.snapshot().changed(height)?;
+        ledger.bloom(height)?;
+    }
+    let (limits, head) = (SearchLimits { logs: 1000, rows: 1000 }, ledger.head().height());
+    for addresses in [vec![], vec![CONTRACT]] {
+        ledger.snapshot().find_logs(&LogQuery { addresses, topics: Vec::new() }, Height(0), head, limits)?;
+    }
     if let Some(contract) = ledger.account(&CONTRACT)? {
         ledger.code(&contract.code_hash)?;
     }
@@ -74,6 +87,14 @@ fn a_flipped_bit_in_any_table_is_found_and_named_when_the_row_is_read() {
     let node = TrieKey { account: Some(keccak256(CONTRACT)), path: vec![2] };
     let node_key = basalt_storage::tables::trie_key(&node);
     let code = keccak256(b"\x60\x00");
+    let past_account = account_history_key(&ALICE, Height(2));
+    let past_slot = slot_history_key(&CONTRACT, &U256::from(2), Height(2));
+    let first_log = log_key(Height(1), 0);
+    let index = [&[0], CONTRACT.as_slice(), &first].concat();
+    let query = LogQuery { addresses: vec![CONTRACT], topics: Vec::new() };
+    let limits = SearchLimits { logs: 100, rows: 100 };
+    let logs = |l: &Ledger| l.snapshot().find_logs(&query, Height(1), Height(1), limits);
+    let past = |l: &Ledger| l.snapshot().state_at(Height(1));
     type Read<'a> = Box<dyn Fn(&Ledger) -> Result<(), StorageError> + 'a>;
     let cases: Vec<(Table, &[u8], Read<'_>)> = vec![
         (Table::Headers, &first, Box::new(|l| l.header(Height(1)).map(drop))),
@@ -88,6 +109,14 @@ fn a_flipped_bit_in_any_table_is_found_and_named_when_the_row_is_read() {
         (Table::Slots, &slot, Box::new(|l| l.storage(&CONTRACT, &U256::from(2)).map(drop))),
         (Table::Code, code.as_slice(), Box::new(|l| l.code(&code).map(drop))),
         (Table::TrieNodes, &node_key, Box::new(|l| l.trie_node(&node).map(drop))),
+        (Table::Changed, &first, Box::new(|l| l.snapshot().changed(Height(1)).map(drop))),
+        (Table::AccountHistory, &past_account, Box::new(|l| past(l)?.account(&ALICE).map(drop))),
+        (Table::SlotHistory, &past_slot, Box::new(|l| past(l)?.storage(&CONTRACT, &U256::from(2)).map(drop))),
+        (Table::Blooms, &first, Box::new(|l| l.bloom(Height(1)).map(drop))),
+        (Table::Logs, &first_log, Box::new(|l| logs(l).map(drop))),
+        (Table::LogIndex, &index, Box::new(|l| logs(l).map(drop))),
+        (Table::Meta, meta::LOG_INDEX, Box::new(|l| l.snapshot().logs_from().map(drop))),
+        (Table::Meta, meta::HISTORY, Box::new(|l| past(l).map(drop))),
     ];
     for (table, key, read) in cases {
         flip(dir.path(), table, key);

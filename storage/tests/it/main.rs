@@ -6,4 +6,6 @@ mod chain;
 mod committing;
 mod crash;
 mod damage;
+mod history;
+mod logs;
 mod opening;

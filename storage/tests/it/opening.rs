@@ -57,9 +57,9 @@ fn newer_schemas_are_refused() {
 fn a_table_of_newer_software_is_refused_before_anything_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()).unwrap());
-    raw(dir.path()).create_cf("log_index", &Options::default()).unwrap();
+    raw(dir.path()).create_cf("of_the_future", &Options::default()).unwrap();
     let error = open(dir.path()).unwrap_err();
-    assert!(matches!(&error, StorageError::NewerSchema { table, .. } if table == "log_index"), "{error:?}");
+    assert!(matches!(&error, StorageError::NewerSchema { table, .. } if table == "of_the_future"), "{error:?}");
 }
 
 #[test]
@@ -123,4 +123,20 @@ fn a_genesis_state_whose_root_is_not_its_tries_is_refused() {
     assert!(matches!(error, StorageError::Genesis(_)), "{error:?}");
     let ledger = open(dir.path()).expect("nothing was stored");
     assert!(ledger.check_block(Height(0)).unwrap());
+}
+
+#[test]
+fn a_disk_in_memory_outlives_the_ledger() {
+    let memory = Some(basalt_storage::MemoryDisk::new().unwrap());
+    let options = basalt_storage::OpenOptions { memory, ..options() };
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path();
+    let ledger = Ledger::open(nowhere, &spec(31337), &options, genesis).unwrap();
+    grow(&ledger, 3);
+    let head = ledger.head().hash();
+    drop(ledger);
+    let again =
+        Ledger::open(nowhere, &spec(31337), &options, || panic!("the genesis state is stored already")).unwrap();
+    assert_eq!((again.head().height(), again.head().hash()), (Height(3), head), "what was committed is there");
+    assert_eq!(fs::read_dir(nowhere).unwrap().count(), 0, "no file was written");
 }
