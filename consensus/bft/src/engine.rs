@@ -13,6 +13,7 @@ use crate::{
     guard::{Guard, Recorded},
     message::{Message, PreparedCertificate, RoundChange, SignedMessage, SignedRoundChange, Vote},
     mutation::Mutation,
+    pace::Pace,
     record::{Prepared, Record},
     recovery::Recovery,
     votes::HeightVotes,
@@ -119,6 +120,7 @@ pub struct Bft {
     pub(crate) guard: Guard,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) pending: bool,
+    pub(crate) pace: Pace,
     /// When each straggler was last helped, by index in the head's set.
     pub(crate) helped: BTreeMap<u16, Millis>,
     /// When each wiped validator was last answered, by index in the current set.
@@ -171,6 +173,7 @@ impl Bft {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            pace: Pace::new(&config.params),
             config,
             now: 0,
             chain: None,
@@ -364,6 +367,7 @@ impl Bft {
         let now = self.now;
         let (hash, height) = (block.hash(), block.height());
         let head_at = self.votes.first_seen(&hash).unwrap_or(now);
+        self.learn_pace(certificate.round);
         let first_round = if Mutation::SkipListLocal.on() { self.local.round } else { block.header().first_round };
         let chain = self.chain_mut();
         assert_eq!(chain.head.height().next(), height, "only the next height can be decided");

@@ -184,3 +184,17 @@ fn no_seed_breaks_an_invariant() {
     }
     println!("slowest to settle: {} ms (seed {})", slowest.0, slowest.1);
 }
+
+#[test]
+fn a_network_slower_than_its_timeouts_is_learnt_in_a_few_heights() {
+    let lab = BftLab::equal(4);
+    let mut plan = slow_wires(4);
+    (plan.delay_min, plan.delay) = (250, 250);
+    plan.heal_at = 30_000;
+    plan.submissions = (0..100).map(|i| (i * 300, i as usize % 4)).collect();
+    let summary = World::check(&lab, &plan).unwrap_or_else(|failure| panic!("{failure}"));
+    let gaps: Vec<u64> = summary.decided_at.windows(2).map(|w| w[1] - w[0]).collect();
+    // Three delays, not the 300 ms of round 0: the first heights need a second and a third round.
+    let learnt = gaps.iter().skip(4).filter(|gap| **gap < 1_100).count();
+    assert!(gaps.len() > 25 && learnt == gaps.len() - 4, "{gaps:?}");
+}
