@@ -30,12 +30,12 @@ enum Command {
     /// Make and inspect keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Look after a validator.
-    #[command(subcommand)]
-    Validator(validator::ValidatorCommand),
     /// Send native transactions, call contracts, see what became of a transaction.
     #[command(subcommand)]
     Tx(tx::TxCommand),
+    /// See the validators, and change them by vote.
+    #[command(subcommand)]
+    Validator(validator::ValidatorCommand),
     /// Measure a running network.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -53,8 +53,8 @@ pub fn main() -> std::process::ExitCode {
         Command::Network(c) => network::run(c),
         Command::Node(a) => node::run(a),
         Command::Key(c) => key::run(&c),
-        Command::Validator(c) => validator::run(c),
         Command::Tx(c) => tx::run(c),
+        Command::Validator(c) => validator::run(c),
         Command::Bench(c) => bench::run(c),
         Command::Config(c) => config::run(&c),
         Command::Health(a) => health::run(&a),
