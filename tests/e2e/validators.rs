@@ -95,6 +95,8 @@ fn validators_come_and_go_by_vote_and_the_chain_goes_on() {
     let config = net.dir().join("nodes/node4/node.toml");
     let made = basalt_ok(&["validator", "init", "--config", config.to_str().expect("UTF-8"), "--json"]);
     let newcomer: Value = serde_json::from_str(&made).expect("JSON");
+    let again = basalt_err(&["validator", "init", "--config", config.to_str().expect("UTF-8")]);
+    assert!(again.contains("has a validator key already"), "{again}");
     let (key, address) = (newcomer["publicKey"].as_str().expect("key"), newcomer["address"].as_str().expect("address"));
     net.up();
     let mut wallet = Wallet::dev(6);
@@ -143,7 +145,7 @@ fn validators_come_and_go_by_vote_and_the_chain_goes_on() {
         .for_each(|said| assert!(said.contains("open"), "{said}"));
     vote(&net, 4, &["approve", "3"]);
     // A power cut for all, just when the change is applied and not yet in force.
-    all.map(|node| net.kill(node));
+    all.into_iter().for_each(|node| net.kill(node));
     net.up();
     let from = in_force(&net, &all, 3);
     assert_eq!(names(&net, &all, from), ["node0", "node1", "node2", "node4"]);
