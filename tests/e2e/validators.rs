@@ -145,7 +145,9 @@ fn validators_come_and_go_by_vote_and_the_chain_goes_on() {
         .for_each(|said| assert!(said.contains("open"), "{said}"));
     vote(&net, 4, &["approve", "3"]);
     // A power cut for all, just when the change is applied and not yet in force.
-    all.into_iter().for_each(|node| net.kill(node));
+    for node in all {
+        net.kill(node);
+    }
     net.up();
     let from = in_force(&net, &all, 3);
     assert_eq!(names(&net, &all, from), ["node0", "node1", "node2", "node4"]);
