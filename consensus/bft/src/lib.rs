@@ -89,6 +89,7 @@
 //!
 //! Proposers that were absent are not skipped yet; [`election`] is where that goes.
 
+pub mod bounds;
 pub mod election;
 mod engine;
 mod guard;
