@@ -53,8 +53,9 @@ fmt: ## format the code
 lint: ## format check and clippy
 	@tests/run.sh fmt lint
 
-soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10)
+soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10), and simulate for as long
 	@tests/soak/run.sh $(or $(MINUTES),10)
+	@tests/soak/simulate.sh $(or $(MINUTES),10)
 
 bench: build ## measure a fresh network of four validators
 	@tests/bench/run.sh

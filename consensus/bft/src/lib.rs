@@ -134,6 +134,7 @@
 //! An idle network is silent: no timer runs without a reason to expect a block. Proposers are elected by the chain's headers
 //! (PBFT and QBFT: by round robin alone).
 
+pub mod bounds;
 pub mod election;
 mod engine;
 mod guard;
