@@ -6,6 +6,7 @@ mod explain;
 mod monitor;
 mod net;
 mod process;
+mod release;
 mod survival;
 mod transactions;
 mod validators;

@@ -95,6 +95,8 @@ fn validators_come_and_go_by_vote_and_the_chain_goes_on() {
     let config = net.dir().join("nodes/node4/node.toml");
     let made = basalt_ok(&["validator", "init", "--config", config.to_str().expect("UTF-8"), "--json"]);
     let newcomer: Value = serde_json::from_str(&made).expect("JSON");
+    let again = basalt_err(&["validator", "init", "--config", config.to_str().expect("UTF-8")]);
+    assert!(again.contains("has a validator key already"), "{again}");
     let (key, address) = (newcomer["publicKey"].as_str().expect("key"), newcomer["address"].as_str().expect("address"));
     net.up();
     let mut wallet = Wallet::dev(6);

@@ -2,7 +2,7 @@
 
 use basalt_primitives::{Height, Millis, Round, validators::VoteKind};
 
-use crate::{Bft, recovery::Recovery};
+use crate::Bft;
 
 /// What a height is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ impl Bft {
             let present = self.present(&status);
             status.power = set.power_of(present.iter().copied());
             status.needed = match &self.recovery {
-                Some(_) => Recovery::needed(set),
+                Some(recovery) => recovery.needed(set),
                 None => set.quorum(),
             };
             status.missing = (0..set.len() as u16).filter(|i| !present.contains(i)).collect();

@@ -12,6 +12,7 @@ use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
 use crate::{
+    audit,
     chain::{Chain, StateView},
     driver::record::RecordFile,
     validators::ValidatorSets,
@@ -77,10 +78,18 @@ pub fn open_record(data_dir: &Path, chain: &Chain, own: Option<PublicKey>) -> an
         .map(|e| decode_record(e.0, chain.spec.hash_fn))
         .collect::<Result<_, _>>()
         .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
-    if let Some(Record::Initial { genesis }) = record.entries.first()
+    if let Some(Record::Initial { genesis } | Record::Released { genesis, .. }) = record.entries.first()
         && *genesis != chain.genesis
     {
         bail!("the sign record in {} belongs to another chain; use another data directory", data_dir.display());
+    }
+    if let Some(Record::Released { answers, .. }) = record.entries.last() {
+        tracing::warn!(
+            answers,
+            "an operator has released this validator: it recovers with the answers of only {answers} voting power, which is \
+             fewer than is safe by itself (see {} in the data directory)",
+            audit::FILE_NAME
+        );
     }
     record.file = Some(file);
     Ok(record)

@@ -2,6 +2,7 @@
 
 mod act;
 mod init;
+mod reset_record;
 mod send;
 mod show;
 
@@ -102,6 +103,8 @@ pub(super) enum ValidatorCommand {
     ///
     /// Example: basalt validator init --config nodes/node4/node.toml
     Init(init::InitArgs),
+    /// Let a validator that lost its sign record vote again when too few others can answer. Audited.
+    ResetRecord(reset_record::ResetRecordArgs),
 }
 
 /// The node that is asked.
@@ -139,6 +142,7 @@ pub(super) fn run(command: ValidatorCommand) -> anyhow::Result<()> {
             C::Approve { id, force, signer, node } => act::approve(&node, &signer, id, force).await,
             C::Withdraw { id, signer, node } => act::withdraw(&node, &signer, id).await,
             C::Init(args) => init::run(&args),
+            C::ResetRecord(args) => reset_record::run(args),
         }
     })?
 }
