@@ -78,6 +78,40 @@ impl Fetcher {
     }
 }
 
+/// When a node that is behind asks for blocks: a follower at once, a validator once voting has not brought them for a while.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    wait: Duration,
+    /// Since when it is behind, and its height then.
+    since: Option<(Duration, Height)>,
+}
+
+impl Patience {
+    /// Of a node that votes or does not.
+    #[must_use]
+    pub const fn new(votes: bool) -> Self {
+        Self { wait: if votes { VOTER_PATIENCE } else { Duration::ZERO }, since: None }
+    }
+
+    /// Looks at `now` (monotonic): gives the height to catch up with when it is time to ask. `claimed` is a height above
+    /// `own` that a peer claims, if any does.
+    pub fn over(&mut self, now: Duration, own: Height, claimed: Option<Height>) -> Option<Height> {
+        let Some(claimed) = claimed else {
+            self.since = None;
+            return None;
+        };
+        let (since, at) = *self.since.get_or_insert((now, own));
+        // Progress by voting starts the wait anew.
+        if at != own && claimed.0 - own.0 <= 2 {
+            self.since = None;
+        } else if now.saturating_sub(since) >= self.wait {
+            self.since = None;
+            return Some(claimed);
+        }
+        None
+    }
+}
+
 /// How far the node has come in catching up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -106,26 +140,20 @@ pub struct Syncer {
 impl Syncer {
     /// Runs until the driver is gone.
     pub async fn run(mut self) {
-        let patience = if self.votes { VOTER_PATIENCE } else { Duration::ZERO };
-        let mut behind_since = None;
+        let mut patience = Patience::new(self.votes);
+        let start = time::Instant::now();
         loop {
             time::sleep(LOOK_EVERY).await;
             if self.executed.has_changed().is_err() {
                 return;
             }
             let own = *self.executed.borrow_and_update();
-            let Some(claimed) = self.highest_claim().filter(|claimed| *claimed > own) else {
-                behind_since = None;
+            let claimed = self.highest_claim().filter(|claimed| *claimed > own);
+            if claimed.is_none() {
                 self.progress.send_if_modified(|p| p.syncing.take().is_some());
-                continue;
-            };
-            // Progress by voting starts the wait anew.
-            let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
-            if at != own && claimed.0 - own.0 <= 2 {
-                behind_since = None;
-            } else if since.elapsed() >= patience {
+            }
+            if let Some(claimed) = patience.over(start.elapsed(), own, claimed) {
                 self.catch_up(own, claimed).await;
-                behind_since = None;
             }
         }
     }
