@@ -2,8 +2,11 @@
 
 mod bad_input;
 mod explain;
+mod hosts;
 mod net;
+mod partition;
 mod process;
+mod recovery;
 mod survival;
 mod transactions;
 mod wallet;
