@@ -7,6 +7,7 @@ pub mod clock;
 pub mod cmd;
 pub mod config;
 pub mod driver;
+pub mod evidence;
 pub mod explain;
 pub mod ingress;
 pub mod keys;

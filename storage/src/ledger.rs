@@ -175,6 +175,7 @@ fn write_genesis(database: &Database, spec: &ChainSpec, state: &GenesisState) ->
     writer.identity(&block, spec.chain_id);
     writer.block(&block, &summary);
     writer.first_history(Height::GENESIS);
+    writer.first_logs(Height::GENESIS);
     writer.state(&state.changes, &state.trie)?;
     database.write(writer.finish())
 }

@@ -35,8 +35,9 @@ fn wait_failed_round(net: &Net, wallet: &mut Wallet, node: usize, why: &str) -> 
         let hash = send(net, wallet, node);
         net.receipt(node, &hash, SOON);
         let said = explain(net, node);
-        let rounds = ["current", "lastBlock"].into_iter().filter_map(|t| said[t]["failedRounds"].as_array());
-        rounds.flatten().find(|r| r["why"].as_str().expect("text").contains(why)).cloned()
+        let mut rounds =
+            ["current", "lastBlock"].into_iter().filter_map(|t| said[t]["failedRounds"].as_array()).flatten();
+        rounds.rfind(|r| r["why"].as_str().expect("text").contains(why)).cloned()
     })
 }
 

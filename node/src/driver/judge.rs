@@ -26,6 +26,9 @@ impl Judge {
         let Chain { ledger, sets, spec, genesis, .. } = &self.chain;
         let (head, height) = (ledger.head(), block.height());
         let (parent, this, next) = (sets.at(head.height()), sets.at(height), sets.at(height.next()));
+        let (Some(parent), Some(this), Some(next)) = (parent, this, next) else {
+            return Err(BlockError::NotNext { height, head: head.height() });
+        };
         let sets = Sets { parent: &parent, this: &this, next: &next };
         rules::check_block(spec, *genesis, &head, sets, block, Some(self.clock.wall_ms()))?;
         self.verifier.check_body(block)?;

@@ -56,7 +56,8 @@ impl Ports for RealPorts {
 
     fn send(&mut self, to: Target, message: &SignedMessage) {
         let bytes = Bytes::from(basalt_proto::consensus::encode_message(message));
-        let set = self.chain.sets.at(message.message.height());
+        // The engine speaks of heights whose sets it was given.
+        let Some(set) = self.chain.sets.at(message.message.height()) else { return };
         let receivers = set.as_slice().iter().enumerate().filter(|(i, v)| match to {
             Target::All => Some(v.public_key) != self.own,
             Target::One(index) => *i == usize::from(index),
@@ -67,7 +68,7 @@ impl Ports for RealPorts {
     }
 
     fn fetch(&mut self, block: B256, height: Height, hint: u16) {
-        let key = self.chain.sets.at(height).get(hint).map(|v| v.public_key);
+        let key = self.chain.sets.at(height).and_then(|set| Some(set.get(hint)?.public_key));
         let done = self.done.clone();
         self.fetcher.fetch(block, height, key, move |found| {
             let input = found.map_or(Input::FetchFailed { block }, |block| Input::Fetched { block });

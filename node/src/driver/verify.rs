@@ -74,7 +74,8 @@ impl Verifier {
         if height.0 > executed.0 + MAX_AHEAD && !matches!(signed.message, Message::Decided(_)) {
             return None;
         }
-        let set = self.sets.at(height);
+        // Not determined yet: a height we shall come to, and the message will be sent again.
+        let set = self.sets.at(height)?;
         if set.get(signed.from).map(|v| v.public_key) != Some(incoming.sender) {
             return bad(format!("signed as validator {}, which is not the sender", signed.from));
         }

@@ -1,8 +1,12 @@
 //! What the RPC asks of the node beyond the chain: network and consensus.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_primitives::{Address, Height, Millis, PublicKey};
+use basalt_primitives::{
+    Address, Height, Millis, PublicKey,
+    system::{evidence::Equivocation, validators::CERTIFICATES},
+};
+use basalt_storage::Reader as _;
 use tokio::sync::watch;
 
 use super::glue::NodeEvents;
@@ -58,15 +62,30 @@ impl Backend {
         }
     }
 
-    /// A validator's name in genesis, else the start of its key.
+    /// The name a validator has or had, else the start of its key.
     fn validator_name(&self, key: &PublicKey) -> String {
-        let named = self.chain.spec.validators.iter().find(|g| g.validator.public_key == *key);
-        named.map_or_else(|| format!("validator {}", short(key)), |g| g.name.clone())
+        self.chain.sets.name_of(key).unwrap_or_else(|| format!("validator {}", short(key)))
     }
 
     fn account_name(&self, account: &Address) -> String {
-        let named = self.chain.spec.validators.iter().find(|g| g.validator.address() == *account);
-        named.map_or_else(|| format!("validator {account}"), |g| g.name.clone())
+        self.chain.sets.name_of_account(*account).unwrap_or_else(|| format!("validator {account}"))
+    }
+
+    fn signed_by(&self, height: Height, index: u16) -> Option<PublicKey> {
+        Some(self.chain.sets.at(height)?.get(index)?.public_key)
+    }
+
+    /// The newest of the last certificates that carries each validator's signature.
+    fn last_signed(&self) -> BTreeMap<PublicKey, Height> {
+        let ledger = self.chain.ledger.snapshot();
+        let head = ledger.head().height().0;
+        let mut signed = BTreeMap::new();
+        for height in (head.saturating_sub(CERTIFICATES - 1).max(1)..=head).map(Height) {
+            let Ok(Some(certificate)) = ledger.certificate(height) else { continue };
+            let keys = certificate.signatures.iter().filter_map(|s| self.signed_by(height, s.validator));
+            signed.extend(keys.map(|key| (key, height)));
+        }
+        signed
     }
 
     /// Since when transactions that a block could take have been waiting.
@@ -117,7 +136,7 @@ impl ConsensusInfo for Backend {
         let engine = self.events.engine_status();
         let said = self.explain();
         let executed = self.chain.ledger.head().height();
-        let set = self.chain.sets.at(executed.next());
+        let set = self.chain.sets.at_known(executed.next());
         ConsensusStatus {
             engine: "pbft".into(),
             is_validator: self.own.is_some_and(|k| set.index_of(&k).is_some()),
@@ -142,9 +161,10 @@ impl ConsensusInfo for Backend {
 
     fn explain(&self) -> Explanation {
         let recorder = self.events.recorded();
-        let height = recorder.status().map_or_else(|| self.chain.ledger.head().height().next(), |s| s.height);
+        let next = self.chain.ledger.head().height().next();
+        let height = recorder.status().map_or(next, |s| s.height).min(next.next());
         let peers = self.network.peers();
-        let set = self.chain.sets.at(height);
+        let set = self.chain.sets.at_known(height);
         let validators = peers.iter().filter(|p| p.validator.is_some_and(|k| set.index_of(&k).is_some()));
         let round_trip = validators.filter_map(|p| p.round_trip).max();
         explain(&View {
@@ -166,21 +186,31 @@ impl ConsensusInfo for Backend {
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         let head = self.chain.ledger.head();
         let height = height.unwrap_or(head.height());
-        let set = self.chain.sets.at(height);
+        let (set, members) = (self.chain.sets.at(height)?, self.chain.sets.members(height)?);
+        let signed = self.last_signed();
         let info = |(index, v): (usize, &basalt_primitives::Validator)| ValidatorInfo {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             address: v.address(),
             public_key: v.public_key,
             power: v.power,
-            name: self.chain.spec.validators.iter().find(|g| g.validator == *v).map(|g| g.name.clone()),
+            name: members.get(index).map(|(_, name)| name.clone()).filter(|name| !name.is_empty()),
             is_self: self.own == Some(v.public_key),
             online: self.is_online(&v.public_key),
             in_last_certificate: head
                 .certificate
                 .as_ref()
-                .map(|c| c.signatures.iter().any(|s| usize::from(s.validator) == index)),
+                .map(|c| c.signatures.iter().any(|s| self.signed_by(c.height, s.validator) == Some(v.public_key))),
+            last_signed: signed.get(&v.public_key).copied(),
         };
         Some(set.as_slice().iter().enumerate().map(info).collect())
+    }
+
+    fn validator_name(&self, key: &PublicKey) -> Option<String> {
+        self.chain.sets.name_of(key)
+    }
+
+    fn evidence(&self) -> Vec<Equivocation> {
+        self.events.evidence().all()
     }
 
     fn uptime_ms(&self) -> Millis {

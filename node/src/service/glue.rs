@@ -23,6 +23,7 @@ use crate::{
         rules::BlockError,
         runtime::DriverHandle,
     },
+    evidence::{EvidenceBook, equivocation},
     explain::{Recorder, Refused},
     ingress::{Ingress, IngressEvents, Repeater},
     mempool::SharedPool,
@@ -36,9 +37,6 @@ pub(super) fn client_version() -> String {
     format!("basalt/v{}/{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// Evidence kept in memory at most.
-const EVIDENCE: usize = 256;
-
 /// Takes in what the parts report, and passes it on to metrics, subscribers, peers and the log.
 pub(super) struct NodeEvents {
     chain: Chain,
@@ -51,7 +49,7 @@ pub(super) struct NodeEvents {
     recorder: Mutex<Recorder>,
     /// Monotonic time of the last commit plus one; 0: none yet.
     last_commit: AtomicU64,
-    evidence: Mutex<Vec<Evidence<SignedMessage>>>,
+    evidence: EvidenceBook,
 }
 
 impl NodeEvents {
@@ -61,6 +59,7 @@ impl NodeEvents {
         hub: EventHub,
         metrics: Arc<Metrics>,
         executed: watch::Sender<Height>,
+        evidence: EvidenceBook,
     ) -> Self {
         Self {
             chain,
@@ -70,8 +69,18 @@ impl NodeEvents {
             executed,
             recorder: Mutex::default(),
             last_commit: AtomicU64::new(0),
-            evidence: Mutex::default(),
+            evidence,
         }
+    }
+
+    /// Proof of misbehaviour that this node has seen.
+    pub const fn evidence(&self) -> &EvidenceBook {
+        &self.evidence
+    }
+
+    /// Tells the newest executed height.
+    pub fn executed(&self) -> watch::Receiver<Height> {
+        self.executed.subscribe()
     }
 
     /// Where the engine stood after its last step.
@@ -146,9 +155,10 @@ impl Events for NodeEvents {
             validator = evidence.validator, height = %evidence.height, round = %evidence.round,
             "a validator has contradicted itself; the two signed messages are kept as evidence"
         );
-        let mut all = self.evidence.lock();
-        if all.len() < EVIDENCE {
-            all.push(evidence.clone());
+        let set = self.chain.sets.at(evidence.height);
+        let Some(proof) = set.and_then(|set| equivocation(evidence, &set)) else { return };
+        if let Err(e) = self.evidence.add(proof) {
+            tracing::error!("the evidence could not be kept on disk: {e}");
         }
     }
 
@@ -277,7 +287,7 @@ pub(super) async fn sample(
         let head = chain.ledger.head().height();
         let claimed = peers.iter().map(|p| p.head.0).max().unwrap_or(0);
         metrics.sync_behind(claimed.saturating_sub(head.0));
-        let set = chain.sets.at(head.next());
+        let set = chain.sets.at_known(head.next());
         let online =
             |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
         let power = set.as_slice().iter().filter(online).map(|v| v.power).sum();

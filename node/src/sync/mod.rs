@@ -79,32 +79,26 @@ impl Fetcher {
 }
 
 /// When a node that is behind asks for blocks: a follower at once, a validator once voting has not brought them for a while.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Patience {
-    wait: Duration,
     /// Since when it is behind, and its height then.
     since: Option<(Duration, Height)>,
 }
 
 impl Patience {
-    /// Of a node that votes or does not.
-    #[must_use]
-    pub const fn new(votes: bool) -> Self {
-        Self { wait: if votes { VOTER_PATIENCE } else { Duration::ZERO }, since: None }
-    }
-
     /// Looks at `now` (monotonic): gives the height to catch up with when it is time to ask. `claimed` is a height above
-    /// `own` that a peer claims, if any does.
-    pub fn over(&mut self, now: Duration, own: Height, claimed: Option<Height>) -> Option<Height> {
+    /// `own` that a peer claims, if any does; `votes`: whether this node votes at the next height.
+    pub fn over(&mut self, now: Duration, own: Height, claimed: Option<Height>, votes: bool) -> Option<Height> {
         let Some(claimed) = claimed else {
             self.since = None;
             return None;
         };
+        let wait = if votes { VOTER_PATIENCE } else { Duration::ZERO };
         let (since, at) = *self.since.get_or_insert((now, own));
         // Progress by voting starts the wait anew.
         if at != own && claimed.0 - own.0 <= 2 {
             self.since = None;
-        } else if now.saturating_sub(since) >= self.wait {
+        } else if now.saturating_sub(since) >= wait {
             self.since = None;
             return Some(claimed);
         }
@@ -129,8 +123,8 @@ pub struct Syncer {
     pub driver: DriverHandle,
     /// Checks bodies.
     pub verifier: Verifier,
-    /// Whether this node votes.
-    pub votes: bool,
+    /// This node's validator key; it votes at the heights whose set has it.
+    pub own: Option<PublicKey>,
     /// The newest executed height.
     pub executed: watch::Receiver<Height>,
     /// Where progress is shown.
@@ -140,7 +134,7 @@ pub struct Syncer {
 impl Syncer {
     /// Runs until the driver is gone.
     pub async fn run(mut self) {
-        let mut patience = Patience::new(self.votes);
+        let mut patience = Patience::default();
         let start = time::Instant::now();
         loop {
             time::sleep(LOOK_EVERY).await;
@@ -152,10 +146,16 @@ impl Syncer {
             if claimed.is_none() {
                 self.progress.send_if_modified(|p| p.syncing.take().is_some());
             }
-            if let Some(claimed) = patience.over(start.elapsed(), own, claimed) {
+            if let Some(claimed) = patience.over(start.elapsed(), own, claimed, self.votes(own)) {
                 self.catch_up(own, claimed).await;
             }
         }
+    }
+
+    /// Whoever votes at the next height gets its block by voting.
+    fn votes(&self, executed: Height) -> bool {
+        let set = self.chain.sets.at(executed.next());
+        self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some())
     }
 
     fn highest_claim(&self) -> Option<Height> {
@@ -220,7 +220,8 @@ pub fn check_synced(
     if block.height() != parent.next() {
         return Err(format!("block {} came where {} was asked for", block.height(), parent.next()));
     }
-    let set = chain.sets.at(block.height());
+    let unknown = || format!("the validators of height {} are not known here yet", block.height());
+    let set = chain.sets.at(block.height()).ok_or_else(unknown)?;
     basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
         .map_err(|e| e.to_string())?;
     let Some(certificate) = certificate else { return Ok(None) };

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod level1;
 pub mod level2;
+pub mod twins;
 
 use serde::Serialize;
 

@@ -150,9 +150,10 @@ fn plan(case: &Case, setup: &Setup) -> Plan {
             plan.heal_at = 4_000;
         }
         _ => {
-            plan = Plan::chaos(seed, &set);
+            plan = Plan::chaos(seed, &set, n, 1);
             plan.byzantine = vec![None; n];
             plan.twins.clear();
+            plan.changes.clear();
             plan.cuts.iter_mut().for_each(|c| c.links.retain(|(a, b)| *a < n && *b < n));
             plan.crashes.retain(|c| c.node < n);
         }

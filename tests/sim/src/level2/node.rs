@@ -136,7 +136,7 @@ impl Node {
             ..OpenOptions::default()
         };
         let (chain, trie) = restore::open_chain(&self.dir, start.setup.spec.clone(), &options, TRIE_BYTES)?;
-        let record = restore::open_record(&self.dir, &chain, true)?;
+        let record = restore::open_record(&self.dir, &chain, Some(self.key.public_key()))?;
         let restored = restore::restored(&chain, &record, start.nonce)?;
         let clock = Arc::new(SimClock::new(Arc::clone(start.now), chain.spec.genesis_time_ms, start.mono_base));
         let outbox = Rc::new(RefCell::new(Outbox::default()));
@@ -192,7 +192,7 @@ impl Node {
             verifier,
             admission: Admission { chain: chain.clone(), pool, clock: clock.clone() },
             blocks: Blocks { chain: chain.clone(), bodies },
-            patience: Patience::new(true),
+            patience: Patience::default(),
             repeater: Repeater::default(),
             chain,
             clock,

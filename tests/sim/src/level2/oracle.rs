@@ -136,7 +136,7 @@ impl Oracles {
 pub fn certificate_soundness(chain: &Chain, head: &Head) -> Result<(), Violation> {
     let certificate = head.certificate.as_deref().filter(|c| c.height == head.height() && c.block_hash == head.hash());
     let set = chain.sets.at(head.height());
-    if certificate.is_some_and(|c| set.verify_certificate(chain.genesis, c).is_ok()) {
+    if certificate.is_some_and(|c| set.as_ref().is_some_and(|set| set.verify_certificate(chain.genesis, c).is_ok())) {
         return Ok(());
     }
     Err(violation("certificate soundness", format!("height {} is stored with a bad certificate", head.height())))

@@ -69,7 +69,8 @@ impl World {
             }
             let late = !healed && self.rng.random_bool(self.plan.spike);
             let most = if late { self.plan.spike_ms } else { self.plan.delay };
-            delays.push(self.rng.random_range(self.plan.delay_min..=most.max(self.plan.delay_min)));
+            let delay = self.rng.random_range(self.plan.delay_min..=most.max(self.plan.delay_min));
+            delays.push(delay + self.plan.lag(self.now));
         }
         delays
     }
@@ -172,7 +173,8 @@ impl World {
         let ahead: Vec<usize> = heads.filter(|o| self.nodes[*o].height().is_some_and(|h| h > own)).collect();
         let claimed = ahead.iter().filter_map(|o| self.nodes[*o].height()).max();
         let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
-        let asks = process.patience.over(process.clock.mono(), own, claimed).is_some() && process.fetched.is_empty();
+        let asks =
+            process.patience.over(process.clock.mono(), own, claimed, true).is_some() && process.fetched.is_empty();
         if let Some(peer) = ahead.choose(&mut self.rng).copied().filter(|_| asks) {
             let delay = self.rng.random_range(1..=self.plan.delay.max(1));
             self.schedule(delay, Event::SyncAsked { node, epoch, peer, from: own.next() });
