@@ -31,7 +31,7 @@ fn nothing_is_lost(net: &Net, accepted: &[String]) {
 
 #[test]
 fn three_of_four_killed_and_back() {
-    let net = Net::create(4, 23_000, &[]);
+    let net = Net::create(4, 28_000, &[]);
     net.up();
     let mut wallet = Wallet::dev(0);
     let mut accepted: Vec<String> = (0..20).map(|_| send(&net, &mut wallet, 0)).collect();
@@ -52,7 +52,7 @@ fn three_of_four_killed_and_back() {
 
 #[test]
 fn rolling_restart_under_load() {
-    let net = Net::create(4, 23_100, &[]);
+    let net = Net::create(4, 28_100, &[]);
     net.up();
     // Each client hands its transactions to one node.
     let mut wallets: Vec<Wallet> = (0..4).map(Wallet::dev).collect();
