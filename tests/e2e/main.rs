@@ -3,9 +3,12 @@
 mod bad_input;
 mod bench;
 mod explain;
+mod hosts;
 mod monitor;
 mod net;
+mod partition;
 mod process;
+mod recovery;
 mod release;
 mod survival;
 mod transactions;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     chain::Chain,
-    clock,
+    clock::{self, Clock as _, SystemClock},
     driver::{
         executor::{Committed, Observer},
         ports::Events,
@@ -25,7 +25,7 @@ use crate::{
     },
     evidence::{EvidenceBook, equivocation},
     explain::{Recorder, Refused},
-    ingress::{Ingress, IngressEvents},
+    ingress::{Ingress, IngressEvents, Repeater},
     mempool::SharedPool,
     monitor::{BlockStats, Metrics},
     network::{BatchVerdict, NetworkEvents, NetworkHandle, Offence},
@@ -186,6 +186,10 @@ impl Events for NodeEvents {
     fn judged(&self, block: &SealedBlock, judged: &Result<(), BlockError>) {
         let Err(e) = judged else { return };
         let (height, proposer) = (block.height(), block.header().proposer);
+        if matches!(e, BlockError::NotNext { head, .. } if height <= *head) {
+            tracing::debug!(%height, "decided before it was judged here");
+            return;
+        }
         let ahead_ms = match e {
             BlockError::Early { ahead_ms } => {
                 tracing::warn!(%height, "proposal not voted for yet: {e}");
@@ -240,6 +244,23 @@ pub(super) fn pump(
             tracing::debug!(?event, "peer");
         }
     });
+}
+
+/// How often it is looked whether transactions are to be passed on again.
+const REPEAT_LOOK: Duration = Duration::from_secs(1);
+
+/// Passes on again what waits here while no block comes.
+pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network: NetworkHandle) {
+    let mut repeater = Repeater::default();
+    let mut ticks = tokio::time::interval(REPEAT_LOOK);
+    while !network.is_stopped() {
+        ticks.tick().await;
+        let again = repeater.due(SystemClock.mono(), chain.ledger.head().height(), &pool);
+        if !again.is_empty() {
+            tracing::info!(count = again.len(), "no block comes: passing waiting transactions on again");
+            network.broadcast_transactions(again);
+        }
+    }
 }
 
 /// How often gauges that nobody pushes are read.

@@ -229,6 +229,10 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         monitor,
     );
     let servers = serve(&config, &app, &metrics, &stop).await?;
+    if let Some(keep) = config.storage.kept_states() {
+        tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
+    }
+    tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone()));
     tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(

@@ -78,6 +78,34 @@ impl Fetcher {
     }
 }
 
+/// When a node that is behind asks for blocks: a follower at once, a validator once voting has not brought them for a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// Since when it is behind, and its height then.
+    since: Option<(Duration, Height)>,
+}
+
+impl Patience {
+    /// Looks at `now` (monotonic): gives the height to catch up with when it is time to ask. `claimed` is a height above
+    /// `own` that a peer claims, if any does; `votes`: whether this node votes at the next height.
+    pub fn over(&mut self, now: Duration, own: Height, claimed: Option<Height>, votes: bool) -> Option<Height> {
+        let Some(claimed) = claimed else {
+            self.since = None;
+            return None;
+        };
+        let wait = if votes { VOTER_PATIENCE } else { Duration::ZERO };
+        let (since, at) = *self.since.get_or_insert((now, own));
+        // Progress by voting starts the wait anew.
+        if at != own && claimed.0 - own.0 <= 2 {
+            self.since = None;
+        } else if now.saturating_sub(since) >= wait {
+            self.since = None;
+            return Some(claimed);
+        }
+        None
+    }
+}
+
 /// How far the node has come in catching up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -106,34 +134,28 @@ pub struct Syncer {
 impl Syncer {
     /// Runs until the driver is gone.
     pub async fn run(mut self) {
-        let mut behind_since = None;
+        let mut patience = Patience::default();
+        let start = time::Instant::now();
         loop {
             time::sleep(LOOK_EVERY).await;
             if self.executed.has_changed().is_err() {
                 return;
             }
             let own = *self.executed.borrow_and_update();
-            let Some(claimed) = self.highest_claim().filter(|claimed| *claimed > own) else {
-                behind_since = None;
+            let claimed = self.highest_claim().filter(|claimed| *claimed > own);
+            if claimed.is_none() {
                 self.progress.send_if_modified(|p| p.syncing.take().is_some());
-                continue;
-            };
-            // Progress by voting starts the wait anew.
-            let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
-            if at != own && claimed.0 - own.0 <= 2 {
-                behind_since = None;
-            } else if since.elapsed() >= self.patience(own) {
+            }
+            if let Some(claimed) = patience.over(start.elapsed(), own, claimed, self.votes(own)) {
                 self.catch_up(own, claimed).await;
-                behind_since = None;
             }
         }
     }
 
     /// Whoever votes at the next height gets its block by voting.
-    fn patience(&self, executed: Height) -> Duration {
+    fn votes(&self, executed: Height) -> bool {
         let set = self.chain.sets.at(executed.next());
-        let votes = self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some());
-        if votes { VOTER_PATIENCE } else { Duration::ZERO }
+        self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some())
     }
 
     fn highest_claim(&self) -> Option<Height> {
