@@ -91,7 +91,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     let votes = own.is_some_and(|k| chain.sets.at(chain.ledger.head().height().next()).index_of(&k).is_some());
     let record = restore::open_record(&config.data_dir, &chain, votes)?;
-    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?));
+    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
     let pool = SharedPool::new(MempoolConfig {
         max_transactions: config.mempool.max_transactions,
         max_bytes: config.mempool.max_mib << 20,

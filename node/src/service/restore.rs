@@ -4,12 +4,12 @@
 use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use basalt_bft::record::Record;
-use basalt_consensus::Restored;
+use basalt_bft::{election::history_from, record::Record};
+use basalt_consensus::{Past, Restored};
 use basalt_execution::{Executor, StateTrie, genesis_state};
-use basalt_primitives::ChainSpec;
+use basalt_primitives::{ChainSpec, Height};
 use basalt_proto::consensus::{decode_record, encode_record};
-use basalt_storage::{GenesisState, Ledger, OpenOptions, SignRecord};
+use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
 use crate::{chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
 
@@ -77,16 +77,27 @@ pub fn open_record(data_dir: &Path, chain: &Chain, votes: bool) -> anyhow::Resul
 }
 
 /// The engine's first input. `nonce` is random and new at every start.
-#[must_use]
-pub fn restored(chain: &Chain, record: &RecordFile, nonce: u64) -> Restored<Record> {
+pub fn restored(chain: &Chain, record: &RecordFile, nonce: u64) -> anyhow::Result<Restored<Record>> {
     let head = chain.ledger.head();
     let next = head.height().next();
-    Restored {
+    Ok(Restored {
+        past: past(chain, head.height())?,
         head: head.block.clone(),
         certificate: head.certificate.clone(),
         had_transactions: !head.block.block().transactions.is_empty(),
         sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
         records: record.file.is_some().then(|| record.entries.clone()),
         nonce,
-    }
+    })
+}
+
+/// What the headers say about who was absent, as far back as the election of proposers looks.
+fn past(chain: &Chain, head: Height) -> anyhow::Result<Vec<Past>> {
+    let ledger = chain.ledger.snapshot();
+    let heights = (history_from(head).0..=head.0).map(Height);
+    let past = heights.map(|height| {
+        let header = ledger.header(height)?.with_context(|| format!("header {height} is missing from the ledger"))?;
+        Ok(Past { height, first_round: header.first_round, set: chain.sets.at(height) })
+    });
+    past.collect()
 }

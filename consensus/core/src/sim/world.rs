@@ -1,6 +1,6 @@
 //! The event loop: true time, the network, crashes, and the judgement at the end.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use basalt_primitives::{B256, Height, Millis};
 use rand::{Rng, RngExt, SeedableRng};
