@@ -2,6 +2,7 @@
 //! a port to it. Storage and execution do not know each other; they meet here.
 
 mod calls;
+mod logs;
 mod proof;
 mod prune;
 mod reader;

@@ -75,7 +75,7 @@ impl Default for RpcConfig {
             event_buffer: 1_024,
             max_filters: 4_096,
             filter_lifetime_ms: 5 * 60 * 1000,
-            max_logs_blocks: 10_000,
+            max_logs_blocks: 10_000_000,
             max_logs: 20_000,
             ready_max_commit_age_ms: 30_000,
             ready_max_behind: 10,

@@ -9,7 +9,7 @@ use basalt_primitives::{Log, PublicKey, Receipt, Transaction, tx::Payload, tx::S
 use serde::Serialize;
 
 use super::{
-    ports::BlockView,
+    ports::{BlockView, FoundLog},
     types::{AccessItem, AuthorizationItem, Hex64, Hex128},
 };
 
@@ -258,6 +258,23 @@ pub struct LogJson {
 }
 
 impl LogJson {
+    /// A log that was searched for.
+    #[must_use]
+    pub fn found(found: FoundLog) -> Self {
+        Self {
+            address: found.log.address,
+            topics: found.log.topics,
+            data: found.log.data,
+            block_hash: found.block_hash,
+            block_number: Hex64(found.height.0),
+            block_timestamp: Hex64(found.timestamp_ms / 1000),
+            transaction_hash: found.tx_hash,
+            transaction_index: Hex64(found.receipt.into()),
+            log_index: Hex64(found.position.into()),
+            removed: false,
+        }
+    }
+
     /// A log of a block; `log_index` counts over the whole block.
     #[must_use]
     pub fn new(log: &Log, view: &BlockView, tx_hash: B256, tx_index: usize, log_index: usize) -> Self {
