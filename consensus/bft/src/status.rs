@@ -115,7 +115,13 @@ impl Bft {
                 Some(recovery) => recovery.needed(set),
                 None => set.quorum(),
             };
-            status.missing = (0..set.len() as u16).filter(|i| !present.contains(i)).collect();
+            status.missing = match status.step {
+                Step::AwaitingProposal => status.proposer.into_iter().collect(),
+                Step::Recovering | Step::AwaitingRound | Step::Preparing | Step::Committing => {
+                    (0..set.len() as u16).filter(|i| !present.contains(i)).collect()
+                }
+                _ => Vec::new(),
+            };
         }
         status
     }

@@ -176,6 +176,7 @@ fn an_idle_network_says_why_there_is_no_block() {
     assert!(e.summary.contains("no transactions wait"), "{}", e.summary);
     assert_eq!(actions(&e), [Action::Nothing]);
     assert!(e.details.is_empty() && e.timer.is_none(), "{e:?}");
+    assert!(e.votes.missing.is_empty() && e.votes.have.is_empty(), "nobody's vote is waited for: {:?}", e.votes);
 }
 
 #[test]
@@ -211,6 +212,8 @@ fn an_absent_proposer_is_named_with_the_time_left() {
     let e = scene.explain();
     assert_eq!(e.situation, Situation::AwaitingProposal);
     assert_eq!(e.proposer.as_deref(), Some("node1"));
+    let lacking: Vec<_> = e.votes.missing.iter().map(|m| (m.name.as_str(), m.connected)).collect();
+    assert_eq!(lacking, [("node1", false)], "only the proposer is waited for");
     assert_eq!(e.timer, Some(Timer { running_ms: 100, timeout_ms: 300, remaining_ms: 200 }));
     assert_eq!(actions(&e), [Action::Wait, Action::StartNodes]);
     // The picture ages: the time that has passed since counts.

@@ -351,8 +351,6 @@ impl Explainer<'_> {
     }
 
     fn votes(&self) -> Votes {
-        let own = self.s.own;
-        let missing = self.s.missing.iter().filter(|i| Some(**i) != own || waits_for_votes(self.s.step));
         let describe = |i: &u16| {
             let key = self.view.set.get(*i).map(|v| v.public_key);
             Missing {
@@ -361,10 +359,11 @@ impl Explainer<'_> {
                 last_heard_ms: key.and_then(|k| self.view.recorder.last_heard(self.view.now, &k)),
             }
         };
+        let counted = waits_for_votes(self.s.step);
         let all = 0..u16::try_from(self.view.set.len()).unwrap_or(u16::MAX);
         Votes {
-            have: all.filter(|i| !self.s.missing.contains(i)).map(|i| self.by_index(i)).collect(),
-            missing: missing.map(describe).collect(),
+            have: all.filter(|i| counted && !self.s.missing.contains(i)).map(|i| self.by_index(i)).collect(),
+            missing: self.s.missing.iter().map(describe).collect(),
             power: self.s.power,
             needed: self.s.needed,
         }
