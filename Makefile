@@ -16,7 +16,7 @@ BASALT := $(CARGO_TARGET_DIR)/debug/basalt
 NET ?= basalt-net
 NODES ?= 4
 
-.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench
+.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench perf
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,8 +57,11 @@ soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10), 
 	@tests/soak/run.sh $(or $(MINUTES),10)
 	@tests/soak/simulate.sh $(or $(MINUTES),10)
 
-bench: build ## measure a fresh network of four validators
-	@tests/bench/run.sh
+bench: build ## measure fresh networks of four validators, workload by workload (SECONDS_EACH=20)
+	@tests/bench/run.sh $(or $(SECONDS_EACH),20)
+
+perf: ## count the instructions of the hot paths and compare them with the baseline
+	@tests/perf/run.sh
 
 docker: ## the same network in containers, with Prometheus and Grafana
 	@compose=docker-compose; ! docker compose version >/dev/null 2>&1 || compose="docker compose"; \

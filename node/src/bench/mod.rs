@@ -36,7 +36,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
 
-pub use account::{Account, Terms};
+pub use account::{Account, Draft, Terms};
 pub use html::page;
 pub use latency::Percentiles;
 pub use machine::Machine;
