@@ -37,13 +37,23 @@ status: ## what each node of the network is doing
 clean: down ## stop the network and delete its chain (what was built stays)
 	@rm -rf -- $(NET)
 
-build: bootstrap ## build the binary
+# Cargo tells what is stale by time alone, and by paths within a clone: what another clone has built here since looks fresh.
+.PHONY: mine
+mine:
+	@mkdir -p "$(CARGO_TARGET_DIR)"; \
+	if [ "$$(cat "$(CARGO_TARGET_DIR)/.clone" 2>/dev/null)" != "$(CURDIR)" ]; then \
+		find . \( -name node_modules -o -name target -o -name .git \) -prune -o \
+			\( -name '*.rs' -o -name '*.proto' -o -name '*.toml' \) -exec touch {} +; \
+		printf '%s\n' "$(CURDIR)" > "$(CARGO_TARGET_DIR)/.clone"; \
+	fi
+
+build: bootstrap mine ## build the binary
 	@cargo build --locked --workspace --bins
 
 bootstrap: ## install what the build needs (Debian, Ubuntu); quiet when nothing is missing
 	@deploy/bootstrap.sh
 
-test: ## every check that CI runs; `make test SUITES="lint rust"` runs some
+test: mine ## every check that CI runs; `make test SUITES="lint rust"` runs some
 	@deploy/bootstrap.sh --test
 	@tests/run.sh $(SUITES)
 

@@ -1,7 +1,7 @@
 //! Every situation, from real engines driven into it.
 
 use basalt_bft::{
-    Bft, Message, Proposal, Record, Status, Vote,
+    Bft, Message, Proposal, Record, Status, Timing, Vote,
     sim::{BftLab, test_params},
 };
 use basalt_consensus::{Effect, Engine as _, Input, InputOf, Restored, Verdict, sim::Lab as _};
@@ -157,6 +157,24 @@ fn proposers_that_are_skipped_are_named() {
     let e = Scene { recorder, ..scene }.explain();
     assert_eq!(e.skipped, ["node2"]);
     assert!(e.details.iter().any(|d| d.contains("let their turns pass: node2")), "{:?}", e.details);
+}
+
+#[test]
+fn a_measured_delay_near_the_cap_is_a_warning_with_its_mend() {
+    let scene = Scene::voter(0);
+    let calm = scene.explain();
+    assert!(!calm.details.iter().any(|d| d.contains("roundTimeoutCapMs")), "{:?}", calm.details);
+    let mut recorder = scene.recorder.clone();
+    let status = scene.engine.status();
+    let timing = Timing { typical_ms: Some(1_900), near_cap: true, ..status.timing };
+    recorder.stepped(scene.now, Status { timing, ..status });
+    let e = Scene { recorder, ..scene }.explain();
+    assert!(
+        e.details.iter().any(|d| d.contains("takes 1900 ms") && d.contains("raise roundTimeoutCapMs")),
+        "{:?}",
+        e.details
+    );
+    assert_eq!(e.timeouts.typical_ms, Some(1_900));
 }
 
 #[test]

@@ -236,6 +236,7 @@ impl Explainer<'_> {
         }
         all.extend(self.skip_text());
         all.extend(self.clock_text());
+        all.extend(self.s.timing.warning());
         all.extend(self.delay_text());
         all
     }
@@ -395,11 +396,11 @@ impl Explainer<'_> {
     }
 
     fn timeouts(&self) -> Timeouts {
-        let (base_ms, cap_ms) = (self.view.params.round_timeout_ms, self.view.params.round_timeout_cap_ms);
+        let (base_ms, cap_ms) = (self.s.timing.base_ms, self.s.timing.cap_ms);
         let doubled = 1u64.checked_shl(self.s.round.0.min(32)).unwrap_or(u64::MAX);
         let current_ms = base_ms.saturating_mul(doubled).min(cap_ms);
-        let round_trip_ms = self.view.round_trip_ms;
-        Timeouts { base_ms, cap_ms, current_ms, at_cap: current_ms == cap_ms, round_trip_ms }
+        let (typical_ms, round_trip_ms) = (self.s.timing.typical_ms, self.view.round_trip_ms);
+        Timeouts { base_ms, cap_ms, current_ms, at_cap: current_ms == cap_ms, typical_ms, round_trip_ms }
     }
 }
 
