@@ -76,6 +76,19 @@
 //! argued height by height, so a change of sets is no case of its own, but for a wiped validator (below). A key that joins with a first
 //! record has signed nothing; one that joins without asks first, as if wiped, since it may have been a member before.
 //!
+//! # A set override
+//!
+//! At two heights H and H + 1 some members may be declared lost ([`ValidatorSet::without`](basalt_primitives::ValidatorSet::without),
+//! ADR-0015): they have no power, nothing they say is heard ([`SignedMessage::check`]), none of them proposes, and a quorum is
+//! *all* that remain, with f = 0; so R3 jumps to any round change, and a wiped one asks all others that remain. At H a prepared
+//! certificate by a quorum of all members, as it was before, still counts.
+//!
+//! *It is safe*: any quorum by the new rule contains whoever is locked, and each justification at H carries every claim of
+//! those that remain; a quorum by the old rule that committed, with an honest member among them that has its record, is
+//! therefore repeated; R1 keeps them all out of round 0. Since prepares and commits are the same bytes under both rules, one who
+//! has not yet restarted cannot vote twice. Unlocked by any that remains, nothing of before is known to them: that is the operators' word.
+//! `tests/set_override.rs` lets the lost come back, unaware, at random moments.
+//!
 //! # Why it is safe
 //!
 //! *Say v was committed at (h, r).* A quorum C sent commit votes; each honest member has the certificate (r, v) on disk.

@@ -21,6 +21,8 @@ struct Scene {
     connected: Vec<u16>,
     out: Vec<basalt_consensus::EffectOf<Bft>>,
     syncing: Option<(Height, Height)>,
+    /// Declared lost by a set override.
+    lost: Vec<u16>,
 }
 
 impl Scene {
@@ -36,6 +38,7 @@ impl Scene {
             connected: vec![0, 1, 2, 3],
             out: Vec::new(),
             syncing: None,
+            lost: Vec::new(),
         };
         let set = scene.lab.set().clone();
         scene.step(Input::Restored(Restored {
@@ -119,7 +122,8 @@ impl Scene {
 
     fn explain(&self) -> Explanation {
         let name = |key: &PublicKey| format!("node{}", self.lab.set().index_of(key).expect("a validator"));
-        let set = self.lab.set();
+        let lost: Vec<PublicKey> = self.lost.iter().map(|i| self.key(*i)).collect();
+        let set = &self.lab.set().without(&lost, true).expect("somebody remains");
         let account = |a: &Address| {
             let index = set.as_slice().iter().position(|v| v.address() == *a).expect("a validator");
             format!("node{index}")
@@ -205,6 +209,22 @@ fn an_idle_network_without_a_quorum_warns() {
     assert_eq!(e.situation, Situation::Idle);
     assert!(e.details[0].contains("missing: node2 and node3"), "{:?}", e.details);
     assert_eq!(actions(&e), [Action::StartNodes]);
+}
+
+#[test]
+fn a_set_override_is_named_and_only_those_that_remain_are_missed() {
+    let mut scene = Scene::voter(0);
+    scene.lost = vec![2, 3];
+    scene.connected = vec![0];
+    let e = scene.explain();
+    assert!(e.details[0].contains("node2 and node3 were declared lost"), "{:?}", e.details);
+    assert!(
+        e.details[1].contains("1 of 2 voting power is connected and 2 is needed; missing: node1"),
+        "{:?}",
+        e.details
+    );
+    scene.connected = vec![0, 1];
+    assert!(scene.explain().quorum.reachable);
 }
 
 #[test]

@@ -308,12 +308,11 @@ impl Explainer<'_> {
             Situation::NoQuorum => {
                 let gone = self.reach.unreachable.clone();
                 add(Action::StartNodes, gone.clone(), self.start_text(&gone));
-                // With an override in force all that remain have just agreed to vote.
-                if self.view.set.is_overridden() {
-                    return all;
-                }
                 let text = "Only if too many of these validators are lost for ever: a set override signed by the remaining operators lets the chain go on without them: `basalt validator override create` on a stopped node.";
-                add(Action::SetOverride, gone, text.into());
+                // With one in force all that remain have just agreed to vote.
+                if !self.view.set.is_overridden() {
+                    add(Action::SetOverride, gone, text.into());
+                }
             }
             Situation::Recovering => {
                 let asked: Vec<String> = self.s.missing.iter().map(|i| self.by_index(*i)).collect();

@@ -102,7 +102,9 @@ fn create(config: &Path, lost: &[String], out: &Path, reason: &str, json: bool) 
     let height = chain.ledger.head().height().next();
     if chain.sets.at_known(height).is_overridden() {
         bail!(
-            "the override for height {height} or the one before is not past yet; wait until the chain is two heights on"
+            "an override covers height {height} already; start the node and wait until the chain is two heights on. If one that \
+             was to remain is gone too and its first height is decided nowhere, take it out of `consensus.override` of every node \
+             and make this one in its place"
         );
     }
     let lost = lost.iter().map(|who| find(&chain, height, who)).collect::<anyhow::Result<Vec<_>>>()?;
