@@ -3,13 +3,16 @@
 use std::{
     any::Any,
     borrow::Borrow,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use alloy_eips::eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
 use alloy_primitives::{B256, U256, keccak256};
-use basalt_primitives::{ChainSpec, Receipt, Transaction, chainspec::EvmFork, state::StateChanges, tx::Payload};
+use basalt_primitives::{
+    ChainSpec, Height, PublicKey, Receipt, Transaction, chainspec::EvmFork, state::StateChanges, tx::Payload,
+};
 use revm::{
     ExecuteEvm,
     context_interface::{Cfg as _, result::EVMError},
@@ -44,6 +47,11 @@ pub enum ExecError {
         /// What the panic said.
         message: String,
     },
+    /// The validator contract did not remove validators that a set override declares lost.
+    #[error(
+        "the validator contract did not carry out the set override of this height: {0}; give this node the file the others have"
+    )]
+    Override(String),
     /// revm refused the block itself.
     #[error("the EVM refused the block: {0}; keep the dump and report it")]
     Evm(String),
@@ -82,10 +90,14 @@ pub struct Built<T> {
     pub dropped: Vec<(B256, SkipReason)>,
 }
 
+/// Keys that set overrides remove, by the height at whose start they do.
+pub type Overrides = BTreeMap<Height, Vec<PublicKey>>;
+
 /// Runs transactions by the rules of one chain.
 #[derive(Debug)]
 pub struct Executor {
     spec: Arc<ChainSpec>,
+    overrides: Overrides,
     pub(crate) codes: CodeCache,
     fast_transfers: bool,
 }
@@ -94,7 +106,14 @@ impl Executor {
     /// An executor for a chain.
     #[must_use]
     pub fn new(spec: Arc<ChainSpec>) -> Self {
-        Self { spec, codes: CodeCache::default(), fast_transfers: true }
+        Self { spec, overrides: Overrides::new(), codes: CodeCache::default(), fast_transfers: true }
+    }
+
+    /// Removes validators at the start of these blocks, as set overrides say (ADR-0015).
+    #[must_use]
+    pub fn with_overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
+        self
     }
 
     /// Sends every transaction through the EVM: the reference that the fast path is compared with.
@@ -242,7 +261,11 @@ impl<'a> RunningBlock<'a> {
         let cfg = evm::config(fork, executor.spec.chain_id);
         let rules = TransferRules::new(cfg.spec, cfg.chain_id, cfg.tx_gas_limit_cap());
         let mut evm = evm::evm_over(state, env.to_revm(), cfg);
-        system::apply_change(&executor.spec, env, reader, &mut evm)?;
+        match executor.overrides.get(&env.height) {
+            // A change that was approved waits for the next block, which knows the set without the lost.
+            Some(lost) => system::remove_lost(lost, &mut evm)?,
+            None => system::apply_change(&executor.spec, env, reader, &mut evm)?,
+        }
         Ok(Self { executor, env, reader, rules, evm, receipts: Vec::new(), gas_used: 0, committing: false })
     }
 

@@ -21,7 +21,7 @@ pub mod trie;
 
 pub use call::{CallEnd, CallError, CallOutcome, CallRequest};
 pub use env::BlockEnv;
-pub use executor::{BuildLimits, Built, ExecError, Executed, Executor};
+pub use executor::{BuildLimits, Built, ExecError, Executed, Executor, Overrides};
 pub use genesis::genesis_state;
 pub use memory::MemoryState;
 pub use ports::{StateError, StateReader, TrieReader};

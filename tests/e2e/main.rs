@@ -10,6 +10,8 @@ mod partition;
 mod process;
 mod recovery;
 mod release;
+#[path = "override.rs"]
+mod set_override;
 mod survival;
 mod transactions;
 mod validators;

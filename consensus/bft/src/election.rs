@@ -40,19 +40,20 @@ pub fn history_from(head: Height) -> Height {
 }
 
 /// Index of the proposer of a round: round robin over the set, those that are skipped after all others, so that within as
-/// many rounds as there are validators every one has its turn.
+/// many rounds as there are validators every one has its turn. Members that a set override declared lost have none.
 #[must_use]
 pub fn proposer(set: &ValidatorSet, absences: &Absences, height: Height, round: Round) -> u16 {
     let order = order(set, absences, height);
     order[round.0 as usize % order.len()]
 }
 
-/// The proposers of the rounds 0…n−1 of a height, after which they come again.
+/// The proposers of the rounds 0…n−1 of a height, after which they come again; n is the number of those not declared lost.
 #[must_use]
 pub fn order(set: &ValidatorSet, absences: &Absences, height: Height) -> Vec<u16> {
     let n = set.len() as u64;
     let rotated = (0..n).map(|offset| (height.0 % n + offset) % n);
     let rotated = rotated.map(|index| u16::try_from(index).expect("a set has at most 256 validators"));
+    let rotated = rotated.filter(|index| !set.is_lost(*index));
     let skipped = absences.skipped(set, height);
     let (last, mut order): (Vec<u16>, Vec<u16>) = rotated.partition(|v| skipped.contains(v));
     order.extend(last);
@@ -98,8 +99,8 @@ impl Absences {
 
     /// With the header of one more height. `then` is what that height itself was elected by.
     fn with(&self, then: &Self, set: &ValidatorSet, height: Height, first_round: Round) -> Self {
-        let n = set.len();
         let order = order(set, then, height);
+        let n = order.len();
         let who = |round: usize| set.get(order[round % n]).expect("an index of the set");
         let absent: Vec<_> = (0..n.min(first_round.0 as usize)).map(who).collect();
         let mut after = Self(self.0.clone());

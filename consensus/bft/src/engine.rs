@@ -214,9 +214,10 @@ impl Bft {
         self.chain().sets.get(&self.height())
     }
 
-    /// This validator's index at the current height.
+    /// This validator's index at the current height. One that was declared lost follows.
     pub(crate) fn own_index(&self) -> Option<u16> {
-        self.set()?.index_of(self.config.key.as_ref()?)
+        let set = self.set()?;
+        set.index_of(self.config.key.as_ref()?).filter(|index| !set.is_lost(*index))
     }
 
     /// The proposer of a round of the current height, once its validators are known.

@@ -58,20 +58,31 @@ impl Recovery {
     /// Power that must answer: P − q + f + 1. Whatever was committed with this validator's vote was committed by q, so
     /// P − q of the others had no part in it; f of the rest may lie; one more tells the truth about it. An operator's
     /// release lowers it.
-    pub fn needed(&self, set: &ValidatorSet) -> u64 {
-        let safe = set.total_power() - set.quorum() + set.max_faulty() + 1;
+    ///
+    /// In a set override all others that remain must answer: of an old quorum that this validator was part of there may be
+    /// no more than one left, whoever it is.
+    pub fn needed(&self, set: &ValidatorSet, own: Option<&PublicKey>) -> u64 {
+        let own = own.and_then(|key| set.index_of(key)).map_or(0, |index| set.power_at(index));
+        let all_others = set.total_power() - own;
+        let usual = set.total_power() - set.quorum() + set.max_faulty() + 1;
+        let safe = if set.is_overridden() { all_others } else { usual };
         self.released.map_or(safe, |released| released.min(safe))
     }
 
     /// The answers to rely on, once they are enough, counted among the validators of the highest height in them. Do they say
     /// that a block was prepared there, it may have been decided and this key have gone on: then they must be enough among
     /// the validators of the height above it as well (see the crate documentation). `current` is where this validator is.
-    fn sample(&self, sets: &BTreeMap<Height, Arc<ValidatorSet>>, current: Height) -> Option<Sample> {
+    fn sample(
+        &self,
+        sets: &BTreeMap<Height, Arc<ValidatorSet>>,
+        own: Option<&PublicKey>,
+        current: Height,
+    ) -> Option<Sample> {
         let mut answers: Vec<Answer<'_>> = self.answers.iter().collect();
         answers.sort_unstable_by_key(|(key, state)| (state.height, state.round, **key));
         let height = |chosen: &[Answer<'_>]| chosen.last().map_or(current, |(_, state)| state.height);
         let enough = |chosen: &[Answer<'_>]| {
-            let counted = |height| sets.get(&height).is_some_and(|set| power_in(set, chosen) >= self.needed(set));
+            let counted = |height| sets.get(&height).is_some_and(|set| power_in(set, chosen) >= self.needed(set, own));
             let height = height(chosen);
             let claimed = chosen.iter().any(|(_, state)| state.height == height && state.prepared.is_some());
             counted(height) && (!claimed || counted(height.next()))
@@ -110,7 +121,7 @@ impl Bft {
         let recovery = self.recovery.as_ref()?;
         self.own_index()?;
         let (executed, current) = (self.chain().executed, self.height());
-        let sample = recovery.sample(&self.chain().sets, current);
+        let sample = recovery.sample(&self.chain().sets, self.config.key.as_ref(), current);
         let Some(sample) = sample else { return self.ask_again(recovery) };
         if executed.next() < sample.height || current < sample.height {
             return self.ask_again(recovery);
@@ -157,7 +168,7 @@ impl Bft {
         let own = self.config.key;
         let Some(set) = self.chain().sets.get(&state.height).cloned() else { return };
         let Some(recovery) = &mut self.recovery else { return };
-        let Some(validator) = set.get(from) else { return };
+        let Some(validator) = set.get(from).filter(|_| !set.is_lost(from)) else { return };
         let fresh = state.nonce == recovery.nonce && own == Some(state.asker) && own != Some(validator.public_key);
         if fresh {
             recovery.answers.insert(validator.public_key, state);
@@ -169,7 +180,7 @@ impl Bft {
         let (Some(set), Some(own)) = (self.set(), self.own_index()) else { return };
         let Some(asker) = set.index_of(&request.key) else { return };
         let recently = self.answered.get(&asker).is_some_and(|at| self.now < at + self.repeat_interval());
-        if self.recovery.is_some() || asker == own || recently {
+        if self.recovery.is_some() || asker == own || set.is_lost(asker) || recently {
             return;
         }
         let guarded = self.guard.round(self.height()).unwrap_or_default();

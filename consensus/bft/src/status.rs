@@ -115,13 +115,13 @@ impl Bft {
             let present = self.present(&status);
             status.power = set.power_of(present.iter().copied());
             status.needed = match &self.recovery {
-                Some(recovery) => recovery.needed(set),
+                Some(recovery) => recovery.needed(set, self.config.key.as_ref()),
                 None => set.quorum(),
             };
             status.missing = match status.step {
                 Step::AwaitingProposal => status.proposer.into_iter().collect(),
                 Step::Recovering | Step::AwaitingRound | Step::Preparing | Step::Committing => {
-                    (0..set.len() as u16).filter(|i| !present.contains(i)).collect()
+                    set.remaining().map(|(i, _)| i).filter(|i| !present.contains(i)).collect()
                 }
                 _ => Vec::new(),
             };

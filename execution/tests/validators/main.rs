@@ -5,6 +5,7 @@ mod chain;
 #[path = "../common/mod.rs"]
 mod common;
 mod layout;
+mod lost;
 mod random;
 
 use alloy_primitives::{Bytes, U256, keccak256};

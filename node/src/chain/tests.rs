@@ -66,7 +66,8 @@ impl World {
         let ledger = Ledger::open(dir.path(), &spec, &OpenOptions::default(), || genesis).unwrap();
         let chain = Chain {
             genesis: spec.genesis_block().hash(),
-            sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), ledger.head().height()).unwrap(),
+            sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), ledger.head().height(), Vec::new())
+                .unwrap(),
             executor: Arc::new(Executor::new(Arc::clone(&spec))),
             ledger: Arc::new(ledger),
             spec,

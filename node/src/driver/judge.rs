@@ -25,7 +25,7 @@ impl Judge {
     pub fn check(&self, block: &SealedBlock) -> Result<(), BlockError> {
         let Chain { ledger, sets, spec, genesis, .. } = &self.chain;
         let (head, height) = (ledger.head(), block.height());
-        let (parent, this, next) = (sets.at(head.height()), sets.at(height), sets.at(height.next()));
+        let (parent, this, next) = (sets.at(head.height()), sets.at(height), sets.announced(height.next()));
         let (Some(parent), Some(this), Some(next)) = (parent, this, next) else {
             return Err(BlockError::NotNext { height, head: head.height() });
         };

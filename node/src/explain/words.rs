@@ -108,9 +108,9 @@ fn not_started(view: &View<'_>) -> Explanation {
 
 fn reach(view: &View<'_>) -> Reach {
     let here = |key: &PublicKey| view.own == Some(*key) || (view.connected)(key);
-    let validators = view.set.as_slice();
-    let power = validators.iter().filter(|v| here(&v.public_key)).map(|v| v.power).sum();
-    let unreachable = validators.iter().filter(|v| !here(&v.public_key)).map(|v| (view.name)(&v.public_key)).collect();
+    let validators = || view.set.remaining().map(|(_, v)| v);
+    let power = validators().filter(|v| here(&v.public_key)).map(|v| v.power).sum();
+    let unreachable = validators().filter(|v| !here(&v.public_key)).map(|v| (view.name)(&v.public_key)).collect();
     let (needed, total) = (view.set.quorum(), view.set.total_power());
     Reach { reachable: power >= needed, power, needed, total, unreachable }
 }
@@ -215,6 +215,7 @@ impl Explainer<'_> {
 
     fn details(&self, situation: Situation) -> Vec<String> {
         let mut all = Vec::new();
+        all.extend(self.override_text());
         if matches!(situation, Situation::Idle | Situation::Pacing | Situation::Following) && !self.reach.reachable {
             let (r, missing) = (&self.reach, list(&self.reach.unreachable));
             let (power, needed, total) = (r.power, r.needed, r.total);
@@ -238,6 +239,19 @@ impl Explainer<'_> {
         all.extend(self.s.timing.warning());
         all.extend(self.delay_text());
         all
+    }
+
+    fn override_text(&self) -> Option<String> {
+        let set = self.view.set;
+        let lost = (0u16..).zip(set.as_slice()).filter(|(index, _)| set.is_lost(*index));
+        let lost: Vec<String> = lost.map(|(_, v)| (self.view.name)(&v.public_key)).collect();
+        (!lost.is_empty()).then(|| {
+            format!(
+                "A set override is in force at this height: {} were declared lost and have no say, and all {} that remain must agree.",
+                list(&lost),
+                set.len() - lost.len()
+            )
+        })
     }
 
     fn timer_text(&self, situation: Situation) -> Option<String> {
@@ -294,7 +308,11 @@ impl Explainer<'_> {
             Situation::NoQuorum => {
                 let gone = self.reach.unreachable.clone();
                 add(Action::StartNodes, gone.clone(), self.start_text(&gone));
-                let text = "Only if too many of these validators are lost for ever: a set override signed by the remaining operators lets the chain go on without them.";
+                // With an override in force all that remain have just agreed to vote.
+                if self.view.set.is_overridden() {
+                    return all;
+                }
+                let text = "Only if too many of these validators are lost for ever: a set override signed by the remaining operators lets the chain go on without them: `basalt validator override create` on a stopped node.";
                 add(Action::SetOverride, gone, text.into());
             }
             Situation::Recovering => {
@@ -361,9 +379,10 @@ impl Explainer<'_> {
             }
         };
         let counted = waits_for_votes(self.s.step);
-        let all = 0..u16::try_from(self.view.set.len()).unwrap_or(u16::MAX);
+        let mut all = self.view.set.remaining().map(|(index, _)| index).collect::<Vec<_>>();
+        all.retain(|i| counted && !self.s.missing.contains(i));
         Votes {
-            have: all.filter(|i| counted && !self.s.missing.contains(i)).map(|i| self.by_index(i)).collect(),
+            have: all.into_iter().map(|i| self.by_index(i)).collect(),
             missing: self.s.missing.iter().map(describe).collect(),
             power: self.s.power,
             needed: self.s.needed,
@@ -392,7 +411,7 @@ const fn waits_for_votes(step: Step) -> bool {
 
 /// The fewest validators that can bring this much power.
 fn many_needed(set: &ValidatorSet, lacking: u64) -> usize {
-    let mut powers: Vec<u64> = set.as_slice().iter().map(|v| v.power).collect();
+    let mut powers: Vec<u64> = set.remaining().map(|(_, v)| v.power).collect();
     powers.sort_unstable_by(|a, b| b.cmp(a));
     let mut sum = 0u64;
     1 + powers

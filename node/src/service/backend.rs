@@ -192,7 +192,7 @@ impl ConsensusInfo for Backend {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             address: v.address(),
             public_key: v.public_key,
-            power: v.power,
+            power: u16::try_from(index).map_or(0, |index| set.power_at(index)),
             name: members.get(index).map(|(_, name)| name.clone()).filter(|name| !name.is_empty()),
             is_self: self.own == Some(v.public_key),
             online: self.is_online(&v.public_key),

@@ -290,7 +290,7 @@ pub(super) async fn sample(
         let set = chain.sets.at_known(head.next());
         let online =
             |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
-        let power = set.as_slice().iter().filter(online).map(|v| v.power).sum();
+        let power = set.remaining().map(|(_, v)| v).filter(online).map(|v| v.power).sum();
         metrics.validators(set.len(), power);
         if network.is_stopped() {
             return;

@@ -94,7 +94,12 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let identities = identities(&config)?;
     let options = ledger_options(&config);
-    let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
+    let overrides = config.consensus.overrides()?;
+    let (chain, trie) =
+        restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20, overrides)?;
+    for height in chain.sets.overrides() {
+        tracing::warn!(%height, "a set override is in force or was: the validators it declares lost have no say from this height on");
+    }
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
     let record = restore::open_record(&config.data_dir, &chain, own)?;

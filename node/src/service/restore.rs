@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use basalt_bft::{election, record::Record};
 use basalt_consensus::{Past, Restored};
 use basalt_execution::{Executor, StateTrie, genesis_state};
-use basalt_primitives::{ChainSpec, Height, PublicKey};
+use basalt_primitives::{ChainSpec, Height, PublicKey, SetOverride};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
@@ -29,12 +29,13 @@ pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()>
 }
 
 /// Opens the ledger below a data directory, or makes it, with the state trie at its head, which keeps at most `trie_bytes`
-/// in memory.
+/// in memory. `overrides` are the set overrides the node was given; a ledger that does not fit them is refused.
 pub fn open_chain(
     data_dir: &Path,
     spec: ChainSpec,
     options: &OpenOptions,
     trie_bytes: usize,
+    overrides: Vec<SetOverride>,
 ) -> anyhow::Result<(Chain, StateTrie)> {
     let spec = Arc::new(spec);
     fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
@@ -43,10 +44,11 @@ pub fn open_chain(
     let ledger = Ledger::open(&data_dir.join(LEDGER), &spec, options, || genesis)?;
     let head = ledger.head();
     let trie = StateTrie::open(head.outcome.state_root, trie_bytes);
+    let removals = overrides.iter().map(|o| (o.height, o.lost.clone())).collect();
     let chain = Chain {
         genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height())?,
-        executor: Arc::new(Executor::new(Arc::clone(&spec))),
+        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height(), overrides)?,
+        executor: Arc::new(Executor::new(Arc::clone(&spec)).with_overrides(removals)),
         ledger: Arc::new(ledger),
         spec,
     };

@@ -5,8 +5,10 @@ mod serve;
 
 use std::{sync::Arc, time::Duration};
 
-use basalt_primitives::{B256, CommitCertificate, Height, PublicKey, SealedBlock};
-use basalt_proto::{CertifiedBlock, Codec as _};
+use basalt_primitives::{
+    B256, CommitCertificate, Height, PublicKey, SealedBlock, ValidatorSet, validators::CertificateError,
+};
+use basalt_proto::{CertifiedBlock, Codec as _, block::BlockError};
 use libp2p::PeerId;
 use rand::seq::IteratorRandom as _;
 use tokio::{runtime::Handle, sync::watch, time};
@@ -223,10 +225,21 @@ pub fn check_synced(
     let unknown = || format!("the validators of height {} are not known here yet", block.height());
     let set = chain.sets.at(block.height()).ok_or_else(unknown)?;
     basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| without_override(&e, &set))?;
     let Some(certificate) = certificate else { return Ok(None) };
     verifier.check_body(&block).map_err(|e| e.to_string())?;
     Ok(Some((block, certificate)))
+}
+
+/// Why a certificate was refused; one below the quorum may be that of a chain restarted by a set override unknown here.
+fn without_override(error: &BlockError, set: &ValidatorSet) -> String {
+    match error {
+        BlockError::Certificate(CertificateError::BelowQuorum { height, .. }) if !set.is_overridden() => format!(
+            "{error}; if the operators have agreed on a set override for height {height} or the one before, this node cannot \
+             go past it without the file: name it in `consensus.override` and start the node again"
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Checks a single block that was asked for by hash: that it is the one, and its body.

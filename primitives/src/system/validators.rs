@@ -83,6 +83,8 @@ pub enum Kind {
     Remove = 2,
     /// A new key in the old one's place.
     Replace = 3,
+    /// A validator lost for good goes by a set override, without a vote; the others keep their order.
+    Override = 4,
 }
 
 /// A change of the set.
@@ -96,7 +98,7 @@ pub struct Change {
     pub index: u16,
     /// The proposal that led to it.
     pub proposal: u64,
-    /// The key that came, or of a removal the one that went.
+    /// The key that came, or of a removal or override the one that went.
     pub key: PublicKey,
     /// The name that came.
     pub name: String,
@@ -324,6 +326,7 @@ fn kind<E>(code: u64) -> Result<Kind, ReadError<E>> {
         1 => Kind::Add,
         2 => Kind::Remove,
         3 => Kind::Replace,
+        4 => Kind::Override,
         _ => return Err(ReadError::Damaged("an unknown kind of change")),
     })
 }
@@ -473,7 +476,7 @@ pub fn apply(set: &mut Vec<(PublicKey, String)>, change: &Change) -> Result<(), 
     let new = (change.key, change.name.clone());
     match change.kind {
         Kind::Add if index == set.len() => set.push(new),
-        Kind::Remove if set.get(index).is_some_and(|(k, _)| *k == change.key) => {
+        Kind::Remove | Kind::Override if set.get(index).is_some_and(|(k, _)| *k == change.key) => {
             set.remove(index);
         }
         Kind::Replace if index < set.len() => set[index] = new,

@@ -61,6 +61,31 @@ impl Bench {
         self.input(Input::Restored(Restored { head, certificate, had_transactions, sets, past, records, nonce: 77 }))
     }
 
+    /// What a start at the bench's head takes up, with one set for all heights.
+    pub fn restored(
+        &self,
+        set: &Arc<basalt_primitives::ValidatorSet>,
+        records: Option<Vec<Record>>,
+    ) -> Restored<Record> {
+        let height = self.head.height().0;
+        Restored {
+            head: self.head.clone(),
+            certificate: self.head_certificate.clone().map(Arc::new),
+            had_transactions: false,
+            sets: (1..=2).map(|d| (Height(height + d), set.clone())).collect(),
+            past: self.past(),
+            records,
+            nonce: 77,
+        }
+    }
+
+    /// The same disk, a new process, another set.
+    pub fn start_with(&mut self, set: &Arc<basalt_primitives::ValidatorSet>) -> Vec<String> {
+        let restored = self.restored(set, Some(self.records.clone()));
+        self.engine = self.lab.engine(self.own);
+        self.input(Input::Restored(restored))
+    }
+
     /// The decided heights: every first proposal was in round 0.
     fn past(&self) -> Vec<Past> {
         let set = self.lab.set();

@@ -13,9 +13,12 @@ use basalt_bft::{
 };
 use basalt_consensus::{BuildRequest, Effect, Engine, Input, Past, Restored, Target, Verdict, Verified, sim::Lab};
 use basalt_primitives::{
-    Block, CommitCertificate, HashFn, Header, Height, Millis, PublicKey, SealedBlock, Signature, Validator,
-    ValidatorSet, chainspec::BftParams,
+    B256, Block, CommitCertificate, HashFn, Header, Height, Millis, PublicKey, Round, SealedBlock, Signature,
+    Validator, ValidatorSet, chainspec::BftParams,
 };
+
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
 
 type In = Input<SignedMessage, Record>;
 
@@ -31,6 +34,12 @@ pub struct Node {
 pub struct Net {
     pub nodes: Vec<Node>,
     sets: Box<dyn Fn(u64) -> Vec<usize>>,
+    /// The first height of a set override, and who is declared lost.
+    pub lost: Option<(u64, Vec<usize>)>,
+    /// Nodes that have not been given the override, and go by the set of the first height for ever.
+    pub unaware: BTreeSet<usize>,
+    /// Messages lost: out of 100, drawn from this.
+    pub loss: Option<(ChaCha8Rng, u32)>,
     now: Millis,
     queue: VecDeque<(Millis, usize, SignedMessage)>,
     genesis: SealedBlock,
@@ -52,12 +61,37 @@ impl Net {
             spoke_at: BTreeSet::new(),
         };
         let nodes = (0..nodes).map(node).collect();
-        Self { nodes, sets: Box::new(sets), now: 0, queue: VecDeque::new(), genesis }
+        Self {
+            nodes,
+            sets: Box::new(sets),
+            lost: None,
+            unaware: BTreeSet::new(),
+            loss: None,
+            now: 0,
+            queue: VecDeque::new(),
+            genesis,
+        }
     }
 
     pub fn set(&self, height: u64) -> Arc<ValidatorSet> {
         let validator = |i: usize| Validator { public_key: key(i), power: 1 };
         Arc::new(ValidatorSet::new((self.sets)(height).into_iter().map(validator).collect()).expect("a sound set"))
+    }
+
+    /// The set of a height as a node sees it.
+    pub fn view(&self, node: usize, height: u64) -> Arc<ValidatorSet> {
+        let Some((first, lost)) = self.lost.as_ref().filter(|(first, _)| height >= *first) else {
+            return self.set(height);
+        };
+        if self.unaware.contains(&node) {
+            return self.set(1);
+        }
+        let keys: Vec<PublicKey> = lost.iter().map(|i| key(*i)).collect();
+        if height <= first + 1 {
+            return Arc::new(self.set(height).without(&keys, height == *first).expect("somebody remains"));
+        }
+        let rest = self.set(height).as_slice().iter().filter(|v| !keys.contains(&v.public_key)).cloned().collect();
+        Arc::new(ValidatorSet::new(rest).expect("somebody remains"))
     }
 
     pub fn start(&mut self, node: usize) {
@@ -68,20 +102,32 @@ impl Net {
         let height = head.height();
         let past = (history_from(height).0..=height.0).map(|h| {
             let first_round = self.nodes[node].ledger[h as usize].0.header().first_round;
-            Past { height: Height(h), first_round, set: self.set(h) }
+            Past { height: Height(h), first_round, set: self.view(node, h) }
         });
         let restored = Restored {
             past: past.collect(),
             head,
             certificate,
             had_transactions: false,
-            sets: (1..=2).map(|d| (Height(height.0 + d), self.set(height.0 + d))).collect(),
+            sets: (1..=2).map(|d| (Height(height.0 + d), self.view(node, height.0 + d))).collect(),
             records: self.nodes[node].records.clone(),
             nonce: self.now + 1,
         };
         self.nodes[node].engine = Some(Bft::new(config));
         self.input(node, Input::Restored(restored));
         self.input(node, Input::Work { pending: true });
+    }
+
+    /// The round and block a node was locked on at a height, by its record.
+    pub fn lock(&self, node: usize, height: u64) -> Option<(Round, B256)> {
+        let records = self.nodes[node].records.iter().flatten().rev();
+        let lock = |r: &Record| match r {
+            Record::Vote { height: at, prepared } if at.0 == height => {
+                Some((prepared.certificate.round, prepared.certificate.block_hash))
+            }
+            _ => None,
+        };
+        records.into_iter().find_map(lock)
     }
 
     pub fn stop(&mut self, node: usize) {
@@ -105,9 +151,31 @@ impl Net {
 
     /// Runs until all nodes that are up have a height; fails when that takes longer than `within`.
     pub fn run_to(&mut self, height: u64, within: Millis) {
+        let all: Vec<usize> = (0..self.nodes.len()).collect();
+        self.run_some_to(&all, height, within);
+    }
+
+    /// As [`Self::run_to`], waiting for some nodes only.
+    pub fn run_some_to(&mut self, nodes: &[usize], height: u64, within: Millis) {
         let end = self.now + within;
-        while (0..self.nodes.len()).any(|i| self.nodes[i].engine.is_some() && self.height(i) < height) {
+        while nodes.iter().any(|i| self.nodes[*i].engine.is_some() && self.height(*i) < height) {
             assert!(self.now <= end, "not at height {height} within {within} ms: {}", self.explain());
+            self.run_once(end);
+        }
+        self.check_agreement();
+    }
+
+    /// Runs for a time.
+    pub fn run_for(&mut self, time: Millis) {
+        let end = self.now + time;
+        while self.now < end {
+            self.run_once(end);
+        }
+        self.check_agreement();
+    }
+
+    fn run_once(&mut self, end: Millis) {
+        {
             while let Some((_, to, signed)) = self.queue.pop_front_if(|(at, ..)| *at <= self.now) {
                 self.deliver(to, signed);
             }
@@ -119,7 +187,6 @@ impl Net {
                 self.input(node, Input::Tick);
             }
         }
-        self.check_agreement();
     }
 
     fn explain(&self) -> String {
@@ -134,7 +201,10 @@ impl Net {
     }
 
     fn deliver(&mut self, to: usize, signed: SignedMessage) {
-        let sound = signed.check(&self.set(signed.message.height().0)).is_ok();
+        let sound = signed.check(&self.view(to, signed.message.height().0)).is_ok();
+        if !sound && !self.unaware.is_empty() {
+            return; // One side does not take what the other says.
+        }
         assert!(sound, "an honest message breaks a rule: {signed:?}");
         self.input(to, Input::Message { from: signed.from, message: Verified::assume(signed) });
     }
@@ -143,9 +213,18 @@ impl Net {
     fn sync(&mut self) {
         for node in 0..self.nodes.len() {
             let next = self.nodes[node].ledger.len();
-            let votes = (self.sets)(next as u64).contains(&node);
+            if self.unaware.contains(&node) {
+                continue;
+            }
+            let set = self.view(node, next as u64);
+            let votes = set.index_of(&key(node)).is_some();
             let least = if votes { next + 1 } else { next };
-            let holder = self.nodes.iter().find(|n| n.engine.is_some() && n.ledger.len() > least);
+            // What was decided by others' rules is no block here.
+            let certified = |n: &Node| {
+                let (_, certificate) = &n.ledger[next];
+                certificate.as_ref().is_some_and(|c| set.is_quorum(c.signatures.iter().map(|s| s.validator)))
+            };
+            let holder = self.nodes.iter().find(|n| n.engine.is_some() && n.ledger.len() > least && certified(n));
             let Some((block, certificate)) = holder.map(|n| n.ledger[next].clone()) else { continue };
             self.input(node, Input::Synced { block, certificate: certificate.expect("not genesis") });
         }
@@ -185,7 +264,7 @@ impl Net {
                 let (height, hash, timestamp_ms) = (block.height(), block.hash(), block.header().timestamp_ms);
                 self.nodes[node].ledger.push((block, Some(certificate)));
                 let later = Height(height.0 + 2);
-                inputs.push_back(Input::ValidatorSet { height: later, set: self.set(later.0) });
+                inputs.push_back(Input::ValidatorSet { height: later, set: self.view(node, later.0) });
                 inputs.push_back(Input::Executed { height, block: hash, had_transactions: true, timestamp_ms });
             }
             Effect::Report(evidence) => panic!("nobody lies here: {evidence:?}"),
@@ -195,7 +274,7 @@ impl Net {
 
     /// As the driver: signed with the index in the set of the message's height, sent to the validators of that height.
     fn send(&mut self, node: usize, to: Target, message: Message, inputs: &mut VecDeque<In>) {
-        let set = self.set(message.height().0);
+        let set = self.view(node, message.height().0);
         let from = set.index_of(&self.nodes[node].key).expect("only a validator of the height speaks of it");
         if matches!(message, Message::Proposal(_) | Message::Prepare(_) | Message::Commit(_)) {
             self.nodes[node].spoke_at.insert(message.height().0);
@@ -203,7 +282,8 @@ impl Net {
         let signed = SignedMessage { from, message, signature: Signature([node as u8; 64]) };
         for (index, validator) in set.as_slice().iter().enumerate() {
             let receiver = self.nodes.iter().position(|n| n.key == validator.public_key).expect("a node");
-            if receiver != node && (to == Target::All || to == Target::One(index as u16)) {
+            let dropped = self.loss.as_mut().is_some_and(|(rng, percent)| rng.random_ratio(*percent, 100));
+            if receiver != node && !dropped && (to == Target::All || to == Target::One(index as u16)) {
                 self.queue.push_back((self.now + 1, receiver, signed.clone()));
             }
         }

@@ -4,6 +4,7 @@ mod act;
 mod init;
 mod reset_record;
 mod send;
+mod set_override;
 mod show;
 
 use std::path::PathBuf;
@@ -105,6 +106,9 @@ pub(super) enum ValidatorCommand {
     Init(init::InitArgs),
     /// Let a validator that lost its sign record vote again when too few others can answer. Audited.
     ResetRecord(reset_record::ResetRecordArgs),
+    /// Restart a chain of which more validators are gone for good than a vote can do without. Audited.
+    #[command(subcommand)]
+    Override(set_override::OverrideCommand),
 }
 
 /// The node that is asked.
@@ -143,6 +147,7 @@ pub(super) fn run(command: ValidatorCommand) -> anyhow::Result<()> {
             C::Withdraw { id, signer, node } => act::withdraw(&node, &signer, id).await,
             C::Init(args) => init::run(&args),
             C::ResetRecord(args) => reset_record::run(args),
+            C::Override(command) => set_override::run(command),
         }
     })?
 }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::record::Record;
-use basalt_primitives::{PublicKey, ValidatorSet};
+use basalt_primitives::{PublicKey, SetOverride, ValidatorSet};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{OpenOptions, SignRecord, StorageError, sign_record};
 use clap::Args;
@@ -50,7 +50,7 @@ pub(super) fn run(args: ResetRecordArgs) -> anyhow::Result<()> {
         "this node has no validator key (`keys.validator`), so it has no sign record to reset; it follows without one",
     )?;
     let key = keys::public_key(key)?;
-    let chain = locked_chain(&config)?;
+    let chain = locked_chain(&config, config.consensus.overrides()?)?;
     let set = chain.sets.at_known(chain.ledger.head().height().next());
     let risk = check_answers(&set, &key, args.answers)?;
     let old = old_record(&config, &chain)?;
@@ -74,9 +74,9 @@ pub(super) fn run(args: ResetRecordArgs) -> anyhow::Result<()> {
 }
 
 /// Opens the ledger only for its lock and its validators: no node runs on this directory while it is held.
-fn locked_chain(config: &NodeConfig) -> anyhow::Result<Chain> {
+pub(super) fn locked_chain(config: &NodeConfig, overrides: Vec<SetOverride>) -> anyhow::Result<Chain> {
     let spec = read_genesis(&config.genesis)?;
-    match restore::open_chain(&config.data_dir, spec, &OpenOptions::default(), 1 << 20) {
+    match restore::open_chain(&config.data_dir, spec, &OpenOptions::default(), 1 << 20, overrides) {
         Ok((chain, _)) => Ok(chain),
         Err(e) if matches!(e.downcast_ref(), Some(StorageError::Locked { .. })) => {
             bail!("the node of {} is running; stop it first, then run this command again", config.data_dir.display())
@@ -88,11 +88,12 @@ fn locked_chain(config: &NodeConfig) -> anyhow::Result<Chain> {
 /// Refuses where no release is needed; says what is risked where nothing is proven any more.
 fn check_answers(set: &ValidatorSet, key: &PublicKey, answers: u64) -> anyhow::Result<Option<String>> {
     let Some(own) = set.index_of(key).and_then(|i| set.get(i)) else { return Ok(None) };
-    let others = set.total_power() - own.power;
+    let others = set.total_power() - set.power_of(set.index_of(&own.public_key));
     if answers > others {
         bail!("the other validators have voting power {others} in all, so {answers} can never answer; give fewer");
     }
-    let safe = set.total_power() - set.quorum() + set.max_faulty() + 1;
+    let usual = set.total_power() - set.quorum() + set.max_faulty() + 1;
+    let safe = if set.is_overridden() { others } else { usual };
     if answers >= safe {
         bail!(
             "with answers of power {safe} this validator recovers by itself; start it and the others, no release is needed"

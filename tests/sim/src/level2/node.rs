@@ -135,7 +135,7 @@ impl Node {
             background_threads: 1,
             ..OpenOptions::default()
         };
-        let (chain, trie) = restore::open_chain(&self.dir, start.setup.spec.clone(), &options, TRIE_BYTES)?;
+        let (chain, trie) = restore::open_chain(&self.dir, start.setup.spec.clone(), &options, TRIE_BYTES, Vec::new())?;
         let record = restore::open_record(&self.dir, &chain, Some(self.key.public_key()))?;
         let restored = restore::restored(&chain, &record, start.nonce)?;
         let clock = Arc::new(SimClock::new(Arc::clone(start.now), chain.spec.genesis_time_ms, start.mono_base));
