@@ -10,7 +10,7 @@ use basalt_primitives::{
     system::{
         VALIDATORS, calls,
         evidence::Equivocation,
-        validators::{self, READY_BLOCKS, Status},
+        validators::{self, MAX_EVIDENCE_PER_KEY, READY_BLOCKS, Status},
     },
     tx::{NativeTx, SecurityLevel},
 };
@@ -140,8 +140,8 @@ impl Duties {
             (o.key, o.height, o.round, o.kind) == (e.key, e.height, e.round.0, e.kind.code())
         };
         all.retain(|e| !known.iter().any(|o| same(e, o)));
-        // The contract keeps 16 of a key; more is of no use.
-        all.retain(|e| known.iter().filter(|o| o.key == e.key).count() < 16);
+        // The contract takes no more.
+        all.retain(|e| known.iter().filter(|o| o.key == e.key).count() < MAX_EVIDENCE_PER_KEY);
         Ok(all)
     }
 

@@ -151,14 +151,20 @@ impl Events for NodeEvents {
     }
 
     fn evidence(&self, evidence: &Evidence<SignedMessage>) {
-        tracing::error!(
-            validator = evidence.validator, height = %evidence.height, round = %evidence.round,
-            "a validator has contradicted itself; the two signed messages are kept as evidence"
-        );
         let set = self.chain.sets.at(evidence.height);
         let Some(proof) = set.and_then(|set| equivocation(evidence, &set)) else { return };
-        if let Err(e) = self.evidence.add(proof) {
-            tracing::error!("the evidence could not be kept on disk: {e}");
+        let (validator, height, round) = (proof.key, evidence.height, evidence.round);
+        match self.evidence.add(proof) {
+            Ok(true) => tracing::error!(
+                %validator, %height, %round,
+                "a validator has contradicted itself; the two signed messages are kept as evidence"
+            ),
+            Ok(false) => {
+                tracing::debug!(%validator, %height, %round, "evidence that is known, or that there is no room for")
+            }
+            Err(e) => tracing::error!(
+                %validator, %height, %round, "a validator has contradicted itself; the evidence could not be kept on disk: {e}"
+            ),
         }
     }
 

@@ -51,6 +51,8 @@ pub const LIFETIME: u64 = 100_000;
 
 /// Blocks for which a `ready` counts, and how old the block it names may be.
 pub const READY_BLOCKS: u64 = 256;
+/// Offences of one key that the contract keeps: `MAX_EVIDENCE_PER_KEY` there.
+pub const MAX_EVIDENCE_PER_KEY: usize = 16;
 
 /// Certificates that are looked at to see which validators take part.
 pub const CERTIFICATES: u64 = 64;
