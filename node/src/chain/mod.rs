@@ -4,7 +4,9 @@
 mod calls;
 mod prune;
 mod reader;
+mod simulate;
 mod state;
+mod traces;
 
 use std::sync::Arc;
 

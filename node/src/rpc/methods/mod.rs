@@ -3,9 +3,11 @@
 mod admin;
 mod block;
 mod consensus;
+mod debug;
 mod fees;
 mod filter;
 mod net;
+mod simulate;
 mod state;
 mod transaction;
 mod txpool;
@@ -24,5 +26,7 @@ pub(super) fn registry(config: &RpcConfig) -> Registry {
     txpool::add(&mut r);
     consensus::add(&mut r);
     admin::add(&mut r);
+    debug::add(&mut r);
+    simulate::add(&mut r);
     r
 }

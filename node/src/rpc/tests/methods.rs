@@ -187,7 +187,16 @@ async fn call_arguments_are_checked() {
         message(json!({ "maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2" })).await.1.contains("maxFeePerGas (1)")
     );
     assert!(message(json!({ "blobVersionedHashes": [] })).await.1.contains("EIP-4844"));
-    assert!(fail(&app, "eth_call", json!([{}, "latest", { "0x00": {} }])).await.1.contains("overrides"));
+    let overrides = async |o: Value| fail(&app, "eth_call", json!([{}, "latest", o])).await;
+    assert_eq!(overrides(json!({ "0x00": {} })).await.0, -32602);
+    let both = json!({ CONTRACT.to_string(): { "state": {}, "stateDiff": {} } });
+    assert!(overrides(both).await.1.contains("both 'state' and 'stateDiff'"));
+    assert!(overrides(json!({ CONTRACT.to_string(): { "nonsense": 1 } })).await.1.contains("nonsense"));
+    let moved = json!({ CONTRACT.to_string(): { "movePrecompileToAddress": CONTRACT } });
+    assert!(overrides(moved).await.1.contains("movePrecompileToAddress"));
+    let block = async |o: Value| fail(&app, "eth_call", json!([{}, "latest", {}, o])).await;
+    assert!(block(json!({ "blobBaseFee": "0x5" })).await.1.contains("no blob market"));
+    assert!(block(json!({ "time": "0xffffffffffffffff" })).await.1.contains("seconds"));
 }
 
 #[tokio::test]
