@@ -13,7 +13,7 @@ use revm::{
     },
 };
 
-use crate::{block_state::BlockState, env::spec_id, skip::SkipReason};
+use crate::{block_state::BlockState, env::spec_id, precompiles::precompiles, skip::SkipReason};
 
 /// The EVM over a block's state.
 pub(crate) type BlockEvm<'a, I = ()> = MainnetEvm<BlockContext<'a>, I>;
@@ -35,8 +35,11 @@ pub(crate) fn evm_over<'a>(state: BlockState<'a>, block: RevmBlock, cfg: CfgEnv)
 pub(crate) fn watched<'a, I>(state: BlockState<'a>, block: RevmBlock, cfg: CfgEnv, inspector: I) -> BlockEvm<'a, I> {
     let mut ctx: BlockContext<'a> = Context::new(state, cfg.spec);
     ctx.block = block;
+    let precompiles = precompiles(cfg.spec);
     ctx.cfg = cfg;
-    ctx.build_mainnet_with_inspector(inspector)
+    let mut evm = ctx.build_mainnet_with_inspector(inspector);
+    evm.precompiles = precompiles;
+    evm
 }
 
 /// A transaction as revm wants it. A native one follows the rules of EIP-1559.

@@ -55,6 +55,7 @@ fn a_contract_is_deployed_and_called() {
     assert_eq!((call.logs[0].address, call.logs[0].topics.clone()), (made, vec![B256::from(U256::from(77))]));
     assert_eq!(done.changes.code[&hash_of(&code)].as_ref(), code);
     assert_eq!(done.changes.storage[&made].slots, BTreeMap::from([(U256::from(1), U256::from(77))]));
+    common::assert_before(&chain.state, &done.changes);
     let batch = chain.trie.apply(&done.changes, &chain.state).unwrap();
     chain.state.apply(&done.changes);
     assert_eq!(batch.root, reference_root(&chain.state));
@@ -149,6 +150,7 @@ fn selfdestruct_by_the_old_rules_wipes_storage() {
     let mut old = chain(EvmFork::Shanghai, alloc.clone());
     let done = old.executor.execute(&env(0), &txs, &old.state).unwrap();
     assert_eq!(done.changes.accounts[&CONTRACT], None);
+    common::assert_before(&old.state, &done.changes);
     let batch = old.trie.apply(&done.changes, &old.state).unwrap();
     old.state.apply(&done.changes);
     old.state.apply_trie(&batch.updates);
@@ -315,6 +317,7 @@ fn each_account_is_read_once_per_block() {
         Faulty { inner: &chain.state, at: Address::repeat_byte(0xba), panics: false, reads: AtomicUsize::new(0) };
     let txs: Vec<_> = (0..20).map(|n| call_tx(n, TxKind::Call(CONTRACT), vec![])).collect();
     chain.executor.execute(&env(0), &txs, &state).unwrap();
-    // Sender, contract, proposer, the zero address that is asked about, and the (missing) history contract.
-    assert!(state.reads.load(Ordering::Relaxed) <= 5);
+    // Sender, contract, proposer, the zero address that is asked about, and the (missing) history and, in block 1, validator
+    // contracts.
+    assert!(state.reads.load(Ordering::Relaxed) <= 6);
 }

@@ -9,9 +9,11 @@ use basalt_primitives::{
 };
 
 use crate::{
+    election::{self, Turns},
     guard::{Guard, Recorded},
     message::{Message, PreparedCertificate, RoundChange, SignedMessage, SignedRoundChange, Vote},
     mutation::Mutation,
+    pace::Pace,
     record::{Prepared, Record},
     recovery::Recovery,
     votes::HeightVotes,
@@ -55,6 +57,8 @@ pub(crate) struct Chain {
     pub uncertified: bool,
     /// Validator sets by height.
     pub sets: BTreeMap<Height, Arc<ValidatorSet>>,
+    /// Who is skipped at the next height and the one after.
+    pub turns: Turns,
 }
 
 /// What this validator has said at the current height and repeats until the height is decided.
@@ -116,6 +120,7 @@ pub struct Bft {
     pub(crate) guard: Guard,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) pending: bool,
+    pub(crate) pace: Pace,
     /// When each straggler was last helped, by index in the head's set.
     pub(crate) helped: BTreeMap<u16, Millis>,
     /// When each wiped validator was last answered, by index in the current set.
@@ -168,6 +173,7 @@ impl Bft {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            pace: Pace::new(&config.params),
             config,
             now: 0,
             chain: None,
@@ -208,6 +214,12 @@ impl Bft {
         self.set()?.index_of(self.config.key.as_ref()?)
     }
 
+    /// The proposer of a round of the current height, once its validators are known.
+    pub(crate) fn proposer(&self, round: Round) -> Option<u16> {
+        let absences = self.chain().turns.at(self.height())?;
+        Some(election::proposer(self.set()?, absences, self.height(), round))
+    }
+
     /// A block of the current height by hash, if it is here.
     pub(crate) fn body(&self, hash: &B256) -> Option<SealedBlock> {
         let local = &self.local;
@@ -239,8 +251,10 @@ impl Bft {
     }
 
     fn restore(&mut self, restored: Restored<Record>) {
-        let Restored { head, certificate, had_transactions, sets, records, nonce } = restored;
+        let Restored { head, certificate, had_transactions, sets, past, records, nonce } = restored;
         let height = head.height();
+        let turns = Turns::restored(height, &past);
+        let recent = past.into_iter().filter(|p| p.height.0 + SETS_KEPT > height.0).map(|p| (p.height, p.set));
         let recorded = records.and_then(|r| Recorded::read(height, r));
         self.votes = HeightVotes::new(height.next());
         self.next_votes = HeightVotes::new(height.next().next());
@@ -251,7 +265,8 @@ impl Bft {
             decided_at: self.now,
             executed: height,
             uncertified: had_transactions,
-            sets: sets.into_iter().collect(),
+            sets: recent.chain(sets).collect(),
+            turns,
         });
         if self.config.key.is_none() {
             return;
@@ -320,7 +335,9 @@ impl Bft {
 
     fn on_synced(&mut self, block: &SealedBlock, certificate: Arc<CommitCertificate>) {
         let certified = certificate.height == block.height() && certificate.block_hash == block.hash();
-        if certified && self.follows_head(block) {
+        // Without its validators the next height's skip list cannot be told: it comes again once more is executed.
+        let certified = certified || Mutation::CertificateOfOtherHeight.on();
+        if certified && self.set().is_some() && self.follows_head(block) {
             self.decide(block, certificate);
         }
     }
@@ -339,6 +356,7 @@ impl Bft {
     }
 
     fn on_set(&mut self, height: Height, set: Arc<ValidatorSet>) {
+        let height = if Mutation::SetChangeEarly.on() { height.prev().unwrap_or_default() } else { height };
         if height >= self.height() {
             self.chain_mut().sets.insert(height, set);
         }
@@ -349,8 +367,12 @@ impl Bft {
         let now = self.now;
         let (hash, height) = (block.hash(), block.height());
         let head_at = self.votes.first_seen(&hash).unwrap_or(now);
+        self.learn_pace(certificate.round);
+        let first_round = if Mutation::SkipListLocal.on() { self.local.round } else { block.header().first_round };
         let chain = self.chain_mut();
         assert_eq!(chain.head.height().next(), height, "only the next height can be decided");
+        let set = chain.sets.get(&height).expect("only a height whose validators are known is decided");
+        chain.turns.decided(set, first_round);
         chain.head = block.clone();
         chain.certificate = Some(certificate.clone());
         (chain.head_at, chain.decided_at) = (head_at, now);

@@ -2,10 +2,13 @@
 //! a port to it. Storage and execution do not know each other; they meet here.
 
 mod calls;
+mod proof;
 mod prune;
 mod reader;
 mod simulate;
 mod state;
+#[cfg(test)]
+mod tests;
 mod traces;
 
 use std::sync::Arc;

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{ConfigError, load};
 
-use crate::monitor::logging::LogConfig;
+use crate::monitor::{config::MonitorConfig, logging::LogConfig};
 
 /// Settings of one node. Paths are relative to the file they stand in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// Name of the node, for people.
@@ -36,6 +36,9 @@ pub struct NodeConfig {
     /// Prometheus metrics.
     #[serde(default)]
     pub metrics: Metrics,
+    /// Alerts.
+    #[serde(default)]
+    pub monitor: MonitorConfig,
     /// Mempool limits.
     #[serde(default)]
     pub mempool: Mempool,
@@ -93,6 +96,10 @@ pub struct Rpc {
     pub hosts: Vec<String>,
     /// Ready answers 503 when consensus has not advanced for this long although a block was due.
     pub stall_after_ms: u64,
+    /// Whether callers may change what this node does: thresholds, webhooks, log level. Unset: only where `listen` is
+    /// loopback, or in a development network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<bool>,
 }
 
 impl Default for Rpc {
@@ -103,6 +110,7 @@ impl Default for Rpc {
             cors: Vec::new(),
             hosts: Vec::new(),
             stall_after_ms: 30_000,
+            admin: None,
         }
     }
 }
@@ -214,6 +222,7 @@ impl NodeConfig {
         if self.storage.cache_mib == 0 || self.storage.write_buffer_mib < 4 || self.storage.max_open_files < 32 {
             return field("storage", "needs cache_mib ≥ 1, write_buffer_mib ≥ 4 and max_open_files ≥ 32");
         }
+        self.monitor.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         Ok(())
     }
 }

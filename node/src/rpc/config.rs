@@ -14,6 +14,8 @@ pub struct RpcConfig {
     pub allowed_hosts: Vec<String>,
     /// Namespaces served, such as `eth`; empty for all.
     pub namespaces: Vec<String>,
+    /// Whether callers may change what the node does: thresholds, webhooks, log level.
+    pub admin: bool,
     /// Most bytes of a request.
     pub max_request_bytes: usize,
     /// Most bytes of an answer, over a whole batch.
@@ -64,6 +66,7 @@ impl Default for RpcConfig {
             cors_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             namespaces: Vec::new(),
+            admin: false,
             max_request_bytes: 5 * 1024 * 1024,
             max_response_bytes: 32 * 1024 * 1024,
             max_batch: 1_000,

@@ -39,7 +39,7 @@ pub use health::Readiness;
 pub use http::{RpcServer, ServeError};
 pub use ports::Ports;
 
-use crate::monitor::Metrics;
+use crate::monitor::{Metrics, Monitor};
 
 /// Everything a request is answered from.
 pub struct App {
@@ -55,6 +55,8 @@ pub struct App {
     pub events: EventHub,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Alerts, and what they are measured by.
+    pub monitor: Arc<Monitor>,
     pub(crate) chain: chain::Chain,
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
@@ -73,6 +75,7 @@ impl App {
         client_version: String,
         events: EventHub,
         metrics: Arc<Metrics>,
+        monitor: Arc<Monitor>,
     ) -> Arc<Self> {
         Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
@@ -87,6 +90,7 @@ impl App {
             client_version,
             events,
             metrics,
+            monitor,
         })
     }
 }

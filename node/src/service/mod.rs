@@ -4,42 +4,35 @@
 //! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
 
 mod backend;
-mod explain;
+mod duties;
 mod glue;
+mod observe;
+pub mod restore;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use basalt_bft::{Bft, record::Record};
-use basalt_consensus::Restored;
-use basalt_execution::{Executor, StateTrie, genesis_state};
-use basalt_primitives::{ChainSpec, SecretKey};
-use basalt_proto::consensus::{decode_record, encode_record};
-use basalt_storage::{GenesisState, Ledger, OpenOptions, SignRecord};
+use basalt_bft::Bft;
+use basalt_primitives::{ChainSpec, SecretKey, chainspec::SpecError};
+use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     chain::Chain,
+    clock::{SharedClock, SystemClock},
     config::NodeConfig,
-    driver::{
-        bodies::Bodies,
-        executor::Worker,
-        runtime::{self, RecordFile},
-        verify::Verifier,
-    },
-    ingress::{self, Ingress},
+    driver::{bodies::Bodies, executor::Worker, runtime, verify::Verifier},
+    evidence::{self, EvidenceBook},
+    ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
     mempool::{MempoolConfig, SharedPool},
-    monitor::{self, Metrics, MetricsServer, NodeLabels},
+    monitor::{self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels, alert::Origin},
     network::{ChainInfo, Identity, Network, NetworkConfig},
     proposer::Proposer,
-    rpc::{App, EventHub, RpcConfig, RpcServer},
-    sync::{Fetcher, Progress, Syncer},
-    validators::ValidatorSets,
+    rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
+    sync::{Blocks, Fetcher, Progress, Syncer},
 };
 
-/// Folder of the ledger below the data directory.
-const LEDGER: &str = "ledger";
 /// Folder of block dumps below the data directory.
 const DUMPS: &str = "dumps";
 /// How long the parts may take to end after a stop was asked for.
@@ -48,14 +41,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Reads and checks a chain specification.
 pub fn read_genesis(path: &Path) -> anyhow::Result<ChainSpec> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the genesis file {}", path.display()))?;
-    ChainSpec::from_json(&text).with_context(|| format!("{}", path.display()))
-}
-
-/// Writes the first entry of a validator's sign record: only for a key that has never signed.
-pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()> {
-    let first = Record::Initial { genesis: spec.genesis_block().hash() };
-    SignRecord::create(data_dir, &encode_record(&first))?;
-    Ok(())
+    let read = || {
+        let spec = ChainSpec::from_json(&text)?;
+        spec.check_system_contracts()?;
+        Ok::<_, SpecError>(spec)
+    };
+    read().with_context(|| format!("{}", path.display()))
 }
 
 /// Runs a node until it is asked to stop or something fatal happens.
@@ -90,86 +81,32 @@ fn identities(config: &NodeConfig) -> anyhow::Result<Identities> {
     Ok(Identities { node, validator })
 }
 
-fn open_chain(config: &NodeConfig, spec: ChainSpec) -> anyhow::Result<(Chain, StateTrie)> {
-    let spec = Arc::new(spec);
-    let options = OpenOptions {
+fn ledger_options(config: &NodeConfig) -> OpenOptions {
+    OpenOptions {
         cache_bytes: config.storage.cache_mib << 20,
         memtable_bytes: config.storage.write_buffer_mib << 20,
         max_open_files: config.storage.max_open_files,
         ..OpenOptions::default()
-    };
-    fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot make {}", config.data_dir.display()))?;
-    let (changes, trie) = genesis_state(&spec)?;
-    let genesis = GenesisState { changes, trie: trie.updates, root: trie.root };
-    let ledger = Ledger::open(&config.data_dir.join(LEDGER), &spec, &options, || genesis)?;
-    let head = ledger.head();
-    let trie = StateTrie::open(head.outcome.state_root, config.storage.trie_mib << 20);
-    let chain = Chain {
-        genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::new(&spec)?,
-        executor: Arc::new(Executor::new(Arc::clone(&spec))),
-        ledger: Arc::new(ledger),
-        spec,
-    };
-    Ok((chain, trie))
-}
-
-/// The sign record of a validator, and what the engine must know of it. Without a validator key there is none.
-fn open_record(config: &NodeConfig, chain: &Chain, votes: bool) -> anyhow::Result<RecordFile> {
-    let mut record = RecordFile { dir: config.data_dir.clone(), file: None, entries: Vec::new(), appended: 0 };
-    if !votes {
-        return Ok(record);
     }
-    let Some((file, entries)) = SignRecord::open(&config.data_dir)? else {
-        tracing::warn!(
-            "this validator's sign record is missing: it follows, asks the others what it may have signed, and votes again \
-             when enough of them have answered"
-        );
-        return Ok(record);
-    };
-    record.appended = entries.iter().map(|e| e.len()).sum();
-    record.entries = entries
-        .into_iter()
-        .map(|e| decode_record(e.0, chain.spec.hash_fn))
-        .collect::<Result<_, _>>()
-        .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
-    if let Some(Record::Initial { genesis }) = record.entries.first()
-        && *genesis != chain.genesis
-    {
-        bail!("the sign record in {} belongs to another chain; use another data directory", config.data_dir.display());
-    }
-    record.file = Some(file);
-    Ok(record)
-}
-
-fn restored(chain: &Chain, record: &RecordFile) -> anyhow::Result<Restored<Record>> {
-    let head = chain.ledger.head();
-    let next = head.height().next();
-    Ok(Restored {
-        head: head.block.clone(),
-        certificate: head.certificate.clone(),
-        had_transactions: !head.block.block().transactions.is_empty(),
-        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
-        records: record.file.is_some().then(|| record.entries.clone()),
-        nonce: u64::from_be_bytes(keys::random::<8>()?),
-    })
 }
 
 async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let identities = identities(&config)?;
-    let (chain, trie) = open_chain(&config, spec)?;
+    let options = ledger_options(&config);
+    let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
     let own = identities.validator.as_ref().map(SecretKey::public_key);
-    let votes = own.is_some_and(|k| chain.sets.at(chain.ledger.head().height().next()).index_of(&k).is_some());
-    let record = open_record(&config, &chain, votes)?;
-    let restored = restored(&chain, &record)?;
+    // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
+    let record = restore::open_record(&config.data_dir, &chain, own)?;
+    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
     let pool = SharedPool::new(MempoolConfig {
         max_transactions: config.mempool.max_transactions,
         max_bytes: config.mempool.max_mib << 20,
         max_per_sender: config.mempool.max_per_sender,
         ..MempoolConfig::default()
     });
-    let bodies = Bodies::default();
+    let clock: SharedClock = Arc::new(SystemClock);
+    let bodies = Bodies::new(Arc::clone(&clock));
     let verifier = Verifier {
         spec: Arc::clone(&chain.spec),
         genesis: chain.genesis,
@@ -186,11 +123,11 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let head = chain.ledger.head();
     metrics.restored(head.height().0, head.block.header().timestamp_ms);
     let identity = Identity::new(&identities.node);
-    let source = Arc::new(glue::Blocks { chain: chain.clone(), bodies });
+    let source = Arc::new(Blocks { chain: chain.clone(), bodies });
     let (network, events) = Network::start(
         network_config(&config, &chain)?,
         &identity,
-        identities.validator.as_ref().filter(|_| votes),
+        identities.validator.as_ref(),
         ChainInfo { genesis: chain.genesis, software: glue::client_version() },
         source,
         &tokio::runtime::Handle::current(),
@@ -205,27 +142,33 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         verifier: verifier.clone(),
         runtime: tokio::runtime::Handle::current(),
     };
-    let node_events =
-        Arc::new(glue::NodeEvents::new(chain.clone(), network.clone(), hub.clone(), Arc::clone(&metrics), executed_tx));
+    let evidence = EvidenceBook::open(&config.data_dir, chain.genesis)
+        .with_context(|| format!("cannot read {} in {}", evidence::FILE, config.data_dir.display()))?;
+    let node_events = Arc::new(glue::NodeEvents::new(
+        chain.clone(),
+        network.clone(),
+        hub.clone(),
+        Arc::clone(&metrics),
+        executed_tx,
+        evidence.clone(),
+    ));
     let worker = Worker {
         chain: chain.clone(),
+        clock: Arc::clone(&clock),
         trie,
         verifier: verifier.clone(),
         pool: pool.clone(),
-        proposer: own.filter(|_| votes).map(|k| Proposer { address: k.address() }),
+        proposer: own.map(|k| Proposer { address: k.address() }),
         dump_dir: config.data_dir.join(DUMPS),
         observer: glue::observer(Arc::clone(&node_events)),
         ahead: Vec::new(),
     };
-    let engine = Bft::new(basalt_bft::Config {
-        key: own.filter(|_| votes),
-        genesis: chain.genesis,
-        params: chain.spec.bft().clone(),
-    });
+    let engine = Bft::new(basalt_bft::Config { key: own, genesis: chain.genesis, params: chain.spec.bft().clone() });
     let parts = runtime::Parts {
         chain: chain.clone(),
+        clock: Arc::clone(&clock),
         engine,
-        key: identities.validator.filter(|_| votes),
+        key: identities.validator.clone(),
         record,
         network: network.clone(),
         fetcher,
@@ -236,8 +179,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     };
     let engine_thread = runtime::start(parts, mailbox, restored)?;
     let ingress = Ingress::start(ingress::Parts {
-        chain: chain.clone(),
-        pool: pool.clone(),
+        admission: Admission { chain: chain.clone(), pool: pool.clone(), clock },
         network: network.clone(),
         driver: driver.clone(),
         events: node_events.clone(),
@@ -248,21 +190,44 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         network: network.clone(),
         driver: driver.clone(),
         verifier,
-        votes,
+        own,
         executed,
         progress: progress_tx,
     };
     tokio::spawn(syncer.run());
-    let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
+    if let Some(key) = identities.validator {
+        let duties = duties::Duties {
+            chain: chain.clone(),
+            pool: pool.clone(),
+            network: network.clone(),
+            ingress: ingress.clone(),
+            key,
+            evidence,
+            executed: node_events.executed(),
+        };
+        tokio::spawn(duties.run());
+    }
+    let backend = backend::Backend::new(
+        &config,
+        chain.clone(),
+        network.clone(),
+        own,
+        node_events.clone(),
+        progress,
+        pool.clone(),
+    );
+    let stop = watch::Sender::new(false);
+    let ports = backend.ports(ingress);
+    let monitor = monitor(&config, &chain, &ports, &hub, &metrics, &stop)?;
     let app = App::new(
-        backend.ports(ingress, pool.clone()),
+        ports,
         Arc::clone(&chain.spec),
-        rpc_config(&config),
+        rpc_config(&config, &chain.spec),
         glue::client_version(),
         hub,
         Arc::clone(&metrics),
+        monitor,
     );
-    let stop = watch::Sender::new(false);
     let servers = serve(&config, &app, &metrics, &stop).await?;
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
@@ -271,7 +236,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let head = chain.ledger.head();
     tracing::info!(
         name = config.name, chain = chain.spec.name, chain_id = chain.spec.chain_id, genesis = %chain.genesis,
-        height = %head.height(), validator = votes, "node is up"
+        height = %head.height(), validator_key = own.is_some(), "node is up"
     );
     let result = wait(engine_thread, &driver).await;
     tracing::info!("stopping");
@@ -285,6 +250,38 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
     }
     result
+}
+
+/// The monitor, which is given an observation each second until `stop` turns true.
+fn monitor(
+    config: &NodeConfig,
+    chain: &Chain,
+    ports: &Ports,
+    hub: &EventHub,
+    metrics: &Arc<Metrics>,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<Arc<Monitor>> {
+    let alone = chain.spec.validators.len() == 1 && config.p2p.peers.is_empty();
+    let monitor = Arc::new(Monitor::new(MonitorParts {
+        config: &config.monitor,
+        origin: Origin { network: chain.spec.name.clone(), node: config.name.clone() },
+        thresholds: config.monitor.thresholds(config.rpc.stall_after_ms, alone),
+        development: chain.spec.development,
+        data_dir: &config.data_dir,
+        hub: hub.clone(),
+        metrics: Arc::clone(metrics),
+        runtime: tokio::runtime::Handle::current(),
+    })?);
+    let watcher = observe::Watcher {
+        monitor: Arc::clone(&monitor),
+        ports: ports.clone(),
+        spec: Arc::clone(&chain.spec),
+        metrics: Arc::clone(metrics),
+        data_dir: config.data_dir.clone(),
+        memory_limit: config.monitor.memory_limit_mib << 20,
+    };
+    tokio::spawn(watcher.run(stop.subscribe()));
+    Ok(monitor)
 }
 
 /// Starts the RPC and the metrics server; both end when `stop` turns true.
@@ -354,8 +351,9 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
     })
 }
 
-fn rpc_config(config: &NodeConfig) -> RpcConfig {
+fn rpc_config(config: &NodeConfig, spec: &ChainSpec) -> RpcConfig {
     RpcConfig {
+        admin: config.rpc.admin.unwrap_or(spec.development || config.rpc.listen.ip().is_loopback()),
         cors_origins: config.rpc.cors.clone(),
         allowed_hosts: config.rpc.hosts.clone(),
         ready_max_commit_age_ms: config.rpc.stall_after_ms,

@@ -1,6 +1,8 @@
 //! Catching up: gets single blocks that the engine misses, and ranges of blocks when peers are ahead. It works beside
 //! voting and never waits for it; what it brings is certified, so what a peer claims is only a hint where to ask.
 
+mod serve;
+
 use std::{sync::Arc, time::Duration};
 
 use basalt_primitives::{B256, CommitCertificate, Height, PublicKey, SealedBlock};
@@ -14,6 +16,8 @@ use crate::{
     driver::{runtime::DriverHandle, verify::Verifier},
     network::{NetworkHandle, Offence},
 };
+
+pub use serve::Blocks;
 
 /// How often peers' heads are compared with ours.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -64,16 +68,7 @@ impl Fetcher {
 
     async fn checked(&self, peer: PeerId, hash: B256, bytes: basalt_primitives::Bytes) -> Option<SealedBlock> {
         let me = self.clone();
-        let check = move || {
-            let block = basalt_primitives::Block::decode(bytes).map_err(|e| e.to_string())?;
-            let block = SealedBlock::new(block, me.chain.spec.hash_fn);
-            if block.hash() != hash {
-                return Err("it is another block than was asked for".to_owned());
-            }
-            me.verifier.check_body(&block).map_err(|e| e.to_string())?;
-            Ok(block)
-        };
-        match tokio::task::spawn_blocking(check).await.ok()? {
+        match tokio::task::spawn_blocking(move || check_fetched(&me.verifier, hash, bytes)).await.ok()? {
             Ok(block) => Some(block),
             Err(reason) => {
                 self.network.report_peer(peer, Offence::Garbage, format!("block {hash}: {reason}"));
@@ -100,8 +95,8 @@ pub struct Syncer {
     pub driver: DriverHandle,
     /// Checks bodies.
     pub verifier: Verifier,
-    /// Whether this node votes.
-    pub votes: bool,
+    /// This node's validator key; it votes at the heights whose set has it.
+    pub own: Option<PublicKey>,
     /// The newest executed height.
     pub executed: watch::Receiver<Height>,
     /// Where progress is shown.
@@ -111,7 +106,6 @@ pub struct Syncer {
 impl Syncer {
     /// Runs until the driver is gone.
     pub async fn run(mut self) {
-        let patience = if self.votes { VOTER_PATIENCE } else { Duration::ZERO };
         let mut behind_since = None;
         loop {
             time::sleep(LOOK_EVERY).await;
@@ -128,11 +122,18 @@ impl Syncer {
             let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
             if at != own && claimed.0 - own.0 <= 2 {
                 behind_since = None;
-            } else if since.elapsed() >= patience {
+            } else if since.elapsed() >= self.patience(own) {
                 self.catch_up(own, claimed).await;
                 behind_since = None;
             }
         }
+    }
+
+    /// Whoever votes at the next height gets its block by voting.
+    fn patience(&self, executed: Height) -> Duration {
+        let set = self.chain.sets.at(executed.next());
+        let votes = self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some());
+        if votes { VOTER_PATIENCE } else { Duration::ZERO }
     }
 
     fn highest_claim(&self) -> Option<Height> {
@@ -178,11 +179,12 @@ impl Syncer {
     }
 }
 
-type Certified = (SealedBlock, Arc<CommitCertificate>);
+/// A block with the certificate that was verified for it.
+pub type Certified = (SealedBlock, Arc<CommitCertificate>);
 
 /// Checks a synced block: certificate against the set of its height, body, and every transaction's signature.
 /// `None` when it is not above the head any more.
-fn check_synced(
+pub fn check_synced(
     chain: &Chain,
     verifier: &Verifier,
     parent: Height,
@@ -196,10 +198,22 @@ fn check_synced(
     if block.height() != parent.next() {
         return Err(format!("block {} came where {} was asked for", block.height(), parent.next()));
     }
-    let set = chain.sets.at(block.height());
+    let unknown = || format!("the validators of height {} are not known here yet", block.height());
+    let set = chain.sets.at(block.height()).ok_or_else(unknown)?;
     basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
         .map_err(|e| e.to_string())?;
     let Some(certificate) = certificate else { return Ok(None) };
     verifier.check_body(&block).map_err(|e| e.to_string())?;
     Ok(Some((block, certificate)))
+}
+
+/// Checks a single block that was asked for by hash: that it is the one, and its body.
+pub fn check_fetched(verifier: &Verifier, hash: B256, bytes: basalt_primitives::Bytes) -> Result<SealedBlock, String> {
+    let block = basalt_primitives::Block::decode(bytes).map_err(|e| e.to_string())?;
+    let block = SealedBlock::new(block, verifier.spec.hash_fn);
+    if block.hash() != hash {
+        return Err("it is another block than was asked for".to_owned());
+    }
+    verifier.check_body(&block).map_err(|e| e.to_string())?;
+    Ok(block)
 }

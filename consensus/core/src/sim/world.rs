@@ -1,35 +1,70 @@
 //! The event loop: true time, the network, crashes, and the judgement at the end.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+};
 
-use basalt_primitives::{B256, Height, Millis};
-use rand::{Rng, RngExt, SeedableRng};
+use basalt_primitives::{B256, Height, Millis, Validator, ValidatorSet};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Lab, Plan, Violation,
-    mempool::{self, Mempool},
-    node::{Disk, Entry, Node, Process},
+    Cut, Lab, Plan, Violation,
+    mempool::{self, Mempool, State},
+    node::{Disk, Entry, Node},
     oracle::Oracles,
 };
-use crate::{Engine, Input, InputOf, Restored, Verified};
+use crate::{Engine, InputOf};
 
 /// Sync side and gossip of a node act this often.
-const POLL_MS: Millis = 250;
+pub(super) const POLL_MS: Millis = 250;
 /// More events than this in one run is a storm, which is a failure of its own.
 const MAX_EVENTS: u64 = 2_000_000;
 
 pub(super) enum Event<L: Lab> {
-    Deliver { to: usize, from: u16, signed: <L::Engine as Engine>::Signed },
-    Feed { node: usize, epoch: u64, input: Box<InputOf<L::Engine>> },
-    Tick { node: usize, epoch: u64 },
-    Synced { node: usize, epoch: u64 },
-    Executed { node: usize, epoch: u64 },
-    FetchDone { node: usize, epoch: u64, block: B256, height: Height, hint: u16 },
-    Poll { node: usize, epoch: u64 },
-    Submit { node: usize, tx: u64 },
+    Deliver {
+        to: usize,
+        from: u16,
+        signed: <L::Engine as Engine>::Signed,
+    },
+    Feed {
+        node: usize,
+        epoch: u64,
+        input: Box<InputOf<L::Engine>>,
+    },
+    Tick {
+        node: usize,
+        epoch: u64,
+    },
+    Synced {
+        node: usize,
+        epoch: u64,
+    },
+    Executed {
+        node: usize,
+        epoch: u64,
+    },
+    FetchDone {
+        node: usize,
+        epoch: u64,
+        block: B256,
+        height: Height,
+        hint: u16,
+    },
+    Poll {
+        node: usize,
+        epoch: u64,
+    },
+    Submit {
+        node: usize,
+        tx: u64,
+    },
     Crash(usize),
     Restart(usize),
+    /// A cut begins or ends: for the log.
+    Cut(usize, bool),
     Heal,
 }
 
@@ -67,8 +102,56 @@ pub struct Summary {
     pub events: u64,
     /// When each height was first decided.
     pub decided_at: Vec<Millis>,
+    /// When each height was first executed.
+    pub executed_at: Vec<Millis>,
+    /// When an honest validator first proposed a block of each height.
+    pub proposed_at: BTreeMap<Height, Millis>,
+    /// Crashes that took place.
+    pub crashes: u64,
     /// From healing until everything submitted was committed everywhere.
     pub settled_after: Millis,
+}
+
+/// A run that broke an invariant.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Seed of the plan.
+    pub seed: u64,
+    /// What broke.
+    pub violation: Violation,
+    /// Whether a second run broke the same way. If not, something in it is not deterministic.
+    pub reproduced: bool,
+    /// The plan, in full.
+    pub plan: String,
+    /// Everything that happened.
+    pub events: Vec<String>,
+}
+
+impl Failure {
+    /// The last `count` events.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> &[String] {
+        &self.events[self.events.len().saturating_sub(count)..]
+    }
+}
+
+impl std::fmt::Display for Failure {
+    /// With the last events: 120, or as many as `BASALT_SIM_LOG` says.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, violation, plan, .. } = self;
+        let same = if self.reproduced { "" } else { " (NOT reproduced: the run is not deterministic)" };
+        let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
+        write!(f, "seed {seed}: {violation}{same}\nplan: {plan}\nlast events:\n{}", self.tail(keep).join("\n"))
+    }
+}
+
+/// An assertion of the engine that fails is a violation as well.
+fn guarded<T>(run: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(Violation::new("no panic", text.unwrap_or_else(|| "the engine panicked".to_owned())))
+    })
 }
 
 /// A simulated network.
@@ -82,6 +165,8 @@ pub struct World<'a, L: Lab> {
     pub(super) submitted: u64,
     pub(super) summary: Summary,
     pub(super) provocations: u32,
+    /// The validator sets that the plan's changes lead to.
+    pub(super) sets: Vec<Arc<ValidatorSet>>,
     events: BinaryHeap<Reverse<Scheduled<L>>>,
     seq: u64,
     log: Option<Vec<String>>,
@@ -100,6 +185,7 @@ impl<'a, L: Lab> World<'a, L> {
             submitted: 0,
             summary: Summary::default(),
             provocations: 0,
+            sets: plan.changes.iter().map(|change| Arc::new(members(lab, &change.members))).collect(),
             events: BinaryHeap::new(),
             seq: 0,
             log: None,
@@ -118,16 +204,24 @@ impl<'a, L: Lab> World<'a, L> {
                 return Err(Violation::new("no storm", format!("more than {MAX_EVENTS} events by {} ms", self.now)));
             }
             self.handle(scheduled.event)?;
-            if self.now > self.plan.heal_at + self.plan.bound {
+            let late = self.now > self.plan.heal_at + self.plan.bound;
+            if late && !self.plan.safety_only {
                 return Err(self.stuck());
             }
-            if self.settled() {
-                self.summary.settled_after = self.now - self.plan.heal_at;
-                self.summary.height = self.oracles.height();
-                return Ok(self.summary.clone());
+            if late || self.settled() {
+                return self.finish();
             }
         }
-        Err(self.stuck())
+        if self.plan.safety_only { self.finish() } else { Err(self.stuck()) }
+    }
+
+    fn finish(&mut self) -> Result<Summary, Violation> {
+        for node in self.nodes.iter().filter(|n| n.honest) {
+            self.oracles.nothing_lost(node.disk.head().block.height(), &node.disk.done)?;
+        }
+        self.summary.settled_after = self.now.saturating_sub(self.plan.heal_at);
+        self.summary.height = self.oracles.height();
+        Ok(self.summary.clone())
     }
 
     /// Runs a plan with the log on.
@@ -138,21 +232,22 @@ impl<'a, L: Lab> World<'a, L> {
         (result, world.log.unwrap_or_default())
     }
 
-    /// Runs a plan; when it fails, runs it again with the log on and adds seed and last events to what went wrong.
-    pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, String> {
-        let failure = match Self::new(lab, plan.clone()).run() {
+    /// Runs a plan; when it fails, runs it again with the log on, so that the failure carries its last events.
+    pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, Failure> {
+        let first = match guarded(|| Self::new(lab, plan.clone()).run()) {
             Ok(summary) => return Ok(summary),
             Err(violation) => violation,
         };
-        let (repeated, log) = Self::trace(lab, plan);
-        let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
-        let tail = log[log.len().saturating_sub(keep)..].join("\n");
-        let same = if repeated.err().as_ref() == Some(&failure) {
-            ""
-        } else {
-            " (NOT reproduced: the run is not deterministic)"
-        };
-        Err(format!("seed {}: {failure}{same}\nplan: {plan:?}\nlast events:\n{tail}", plan.seed))
+        let mut world = Self::new(lab, plan.clone());
+        world.log = Some(Vec::new());
+        let repeated = guarded(|| world.run()).err();
+        Err(Failure {
+            seed: plan.seed,
+            reproduced: repeated.as_ref() == Some(&first),
+            violation: first,
+            plan: format!("{plan:?}"),
+            events: world.log.unwrap_or_default(),
+        })
     }
 
     pub(super) fn log(&mut self, line: impl FnOnce(&Self) -> String) {
@@ -171,14 +266,21 @@ impl<'a, L: Lab> World<'a, L> {
 
     fn populate(&mut self) {
         let genesis = self.lab.genesis().clone();
-        let validators = (0..self.lab.set().len() as u16).chain(self.plan.twins.clone());
+        let validators = (0..self.lab.keys().len() as u16).chain(self.plan.twins.clone());
+        let state = State { root: B256::ZERO, set: self.lab.set().clone() };
         for validator in validators {
             let kind = self.plan.byzantine.get(usize::from(validator)).copied().flatten();
             let twin = self.plan.twins.contains(&validator);
-            let entry = Entry { block: genesis.clone(), certificate: None, state: B256::ZERO };
+            let entry = Entry { block: genesis.clone(), certificate: None, state: state.clone() };
+            let disk = Disk {
+                ledger: vec![entry],
+                done: Default::default(),
+                records: Some(self.lab.first_records()),
+                torn: false,
+            };
             self.nodes.push(Node {
                 validator,
-                disk: Disk { ledger: vec![entry], done: Default::default(), records: Some(self.lab.first_records()) },
+                disk,
                 process: None,
                 starts: 0,
                 pool: Mempool::default(),
@@ -186,6 +288,7 @@ impl<'a, L: Lab> World<'a, L> {
                 adversary: kind.map(|kind| self.lab.adversary(validator, kind)),
                 honest: kind.is_none() && !twin,
                 wiped: false,
+                armed: None,
                 silent: self.plan.silent.contains(&validator),
             });
         }
@@ -194,7 +297,15 @@ impl<'a, L: Lab> World<'a, L> {
             self.schedule(delay, Event::Restart(node));
         }
         for (tx, (at, node)) in self.plan.submissions.clone().into_iter().enumerate() {
-            self.schedule(at, Event::Submit { node, tx: tx as u64 });
+            self.schedule(at, Event::Submit { node, tx: mempool::ORDINARY + tx as u64 });
+        }
+        for (tx, change) in self.plan.changes.clone().into_iter().enumerate() {
+            self.schedule(change.at, Event::Submit { node: change.node, tx: tx as u64 });
+        }
+        for cut in 0..self.plan.cuts.len() {
+            let Cut { from, until, .. } = self.plan.cuts[cut];
+            self.schedule(from, Event::Cut(cut, true));
+            self.schedule(until.min(self.plan.heal_at), Event::Cut(cut, false));
         }
         for crash in 0..self.plan.crashes.len() {
             self.schedule(self.plan.crashes[crash].at, Event::Crash(crash));
@@ -221,6 +332,11 @@ impl<'a, L: Lab> World<'a, L> {
             }
             Event::Crash(crash) => self.plan_crash(crash),
             Event::Restart(node) => self.restart(node),
+            Event::Cut(cut, begins) => {
+                let verb = if begins { "CUT" } else { "uncut" };
+                self.log(|w| format!("{verb} {}", links(&w.plan.cuts[cut].links)));
+                Ok(())
+            }
             Event::Heal => self.heal(),
         }
     }
@@ -242,151 +358,11 @@ impl<'a, L: Lab> World<'a, L> {
         if same { act(self) } else { Ok(()) }
     }
 
-    fn deliver(&mut self, to: usize, from: u16, signed: <L::Engine as Engine>::Signed) -> Result<(), Violation> {
-        if self.nodes[to].process.is_none() || !self.lab.verify(&signed) {
-            return Ok(());
-        }
-        if self.nodes[to].adversary.is_some() {
-            self.provoke(to, &signed);
-        }
-        self.step(to, Input::Message { from, message: Verified::assume(signed) })
-    }
-
-    /// Sends one message over one link.
-    pub(super) fn transmit(&mut self, from: usize, to: usize, signed: &<L::Engine as Engine>::Signed) {
-        self.summary.messages += 1;
-        let healed = self.now >= self.plan.heal_at;
-        let copies = if !healed && self.rng.random_bool(self.plan.duplicate) { 2 } else { 1 };
-        for _ in 0..copies {
-            let lost = !healed && self.rng.random_bool(self.plan.loss);
-            if lost || !self.plan.connected(self.now, from, to) {
-                continue;
-            }
-            let late = !healed && self.rng.random_bool(self.plan.spike);
-            let most = if late { self.plan.spike_ms } else { self.plan.delay };
-            let delay = self.rng.random_range(self.plan.delay_min..=most.max(self.plan.delay_min));
-            let event = Event::Deliver { to, from: self.nodes[from].validator, signed: signed.clone() };
-            self.schedule(delay, event);
-        }
-    }
-
-    fn plan_crash(&mut self, index: usize) -> Result<(), Violation> {
-        let crash = self.plan.crashes[index].clone();
-        let Some(process) = &mut self.nodes[crash.node].process else { return Ok(()) };
-        if crash.fuse > 0 && !crash.lose_record {
-            process.dies_syncing = crash.during_sync.then_some(crash.down);
-            process.fuse = Some((crash.fuse, crash.down)).filter(|_| !crash.during_sync);
-            return Ok(());
-        }
-        self.crash(crash.node, crash.down)?;
-        let disk = &mut self.nodes[crash.node].disk;
-        if crash.lose_ledger {
-            disk.lose_ledger();
-        }
-        if crash.lose_record {
-            disk.records = None;
-            self.nodes[crash.node].wiped = true;
-            self.oracles.forget_promises(self.nodes[crash.node].validator);
-        }
-        Ok(())
-    }
-
-    /// The process dies. What was being written may or may not have reached the disk.
-    pub(super) fn crash(&mut self, node: usize, down: Millis) -> Result<(), Violation> {
-        self.log(|_| format!("n{node} CRASH, down {down} ms"));
-        let (record_made_it, block_made_it) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
-        let this = &mut self.nodes[node];
-        let Some(mut process) = this.process.take() else { return Ok(()) };
-        if let (true, Some((block, certificate))) = (block_made_it, process.executing.pop_front()) {
-            this.disk.append(block, certificate);
-        }
-        this.pool = Mempool::default();
-        self.schedule(down.max(1), Event::Restart(node));
-        match process.queue.pop_front() {
-            Some(crate::Effect::Persist(record)) if process.syncing && record_made_it => self.keep_record(node, record),
-            _ => Ok(()),
-        }
-    }
-
-    fn restart(&mut self, node: usize) -> Result<(), Violation> {
-        let this = &mut self.nodes[node];
-        if this.silent || this.process.is_some() {
-            return Ok(());
-        }
-        this.starts += 1;
-        let (epoch, head) = (this.starts, this.disk.head().clone());
-        let sets = (1..=2).map(|d| (Height(head.block.height().0 + d), self.lab.set().clone())).collect();
-        let restored = Restored {
-            had_transactions: mempool::transactions(&head.block).next().is_some(),
-            certificate: head.certificate.clone(),
-            records: this.disk.records.clone(),
-            head: head.block.clone(),
-            sets,
-            nonce: self.rng.next_u64(),
-        };
-        this.process = Some(Process {
-            engine: self.lab.engine(this.validator),
-            epoch,
-            booted: self.now,
-            mono_base: self.rng.random_range(0..1_000),
-            queue: Default::default(),
-            syncing: false,
-            executing: Default::default(),
-            tip: head.block,
-            fuse: None,
-            tick_at: None,
-            dies_syncing: None,
-            told_pending: false,
-        });
-        let known: Vec<String> = restored.records.iter().flatten().map(|_| ".".to_owned()).collect();
-        self.log(|w| {
-            format!("n{node} start {epoch} at height {}, records {}", w.nodes[node].disk.ledger.len() - 1, known.len())
-        });
-        self.step(node, Input::Restored(restored))?;
-        let clients = self.nodes[node].clients.clone();
-        self.add_transactions(node, clients)?;
-        let delay = self.rng.random_range(0..POLL_MS);
-        self.schedule(delay, Event::Poll { node, epoch });
-        Ok(())
-    }
-
-    fn heal(&mut self) -> Result<(), Violation> {
-        self.log(|_| "HEALED".to_owned());
-        for node in 0..self.nodes.len() {
-            if let Some(process) = &mut self.nodes[node].process {
-                process.fuse = None;
-                process.dies_syncing = None;
-            }
-            self.restart(node)?;
-        }
-        Ok(())
-    }
-
-    /// The sync side: asks one other node for the next blocks and for transactions.
-    fn poll(&mut self, node: usize, epoch: u64) -> Result<(), Violation> {
-        self.schedule(POLL_MS, Event::Poll { node, epoch });
-        let clients = self.nodes[node].clients.clone();
-        self.add_transactions(node, clients)?;
-        let other = self.rng.random_range(0..self.nodes.len());
-        let reachable = self.plan.connected(self.now, node, other) && self.plan.connected(self.now, other, node);
-        if other == node || !reachable || self.nodes[other].process.is_none() {
-            return Ok(());
-        }
-        let theirs = self.nodes[other].pool.0.clone();
-        self.add_transactions(node, theirs)?;
-        let next = self.nodes[node].process.as_ref().map_or(0, |p| p.tip.height().0 + 1) as usize;
-        let ledger = &self.nodes[other].disk.ledger;
-        let blocks: Vec<Entry> = ledger.get(next..).unwrap_or_default().iter().take(8).cloned().collect();
-        for Entry { block, certificate, .. } in blocks {
-            let Some(certificate) = certificate.filter(|c| self.lab.verify_certificate(c)) else { continue };
-            self.alive(node, epoch, |w| w.step(node, Input::Synced { block, certificate: Arc::clone(&certificate) }))?;
-        }
-        Ok(())
-    }
-
     /// Liveness: the world is well, and every honest node has everything that was submitted, with its results certified.
     fn settled(&self) -> bool {
-        if self.now < self.plan.heal_at || self.submitted < self.plan.submissions.len() as u64 {
+        if self.now < self.plan.heal_at
+            || self.submitted < (self.plan.submissions.len() + self.plan.changes.len()) as u64
+        {
             return false;
         }
         let all_well = self.nodes.iter().all(|n| n.honest && !n.silent);
@@ -414,4 +390,16 @@ impl<'a, L: Lab> World<'a, L> {
         );
         Violation::new("liveness", what)
     }
+}
+
+/// The set of these keys and powers.
+fn members<L: Lab>(lab: &L, members: &[(u16, u64)]) -> ValidatorSet {
+    let validator = |(key, power): &(u16, u64)| Validator { public_key: lab.keys()[usize::from(*key)], power: *power };
+    ValidatorSet::new(members.iter().map(validator).collect()).expect("a plan's sets are sound")
+}
+
+/// Directed links, in a few words.
+fn links(links: &[(usize, usize)]) -> String {
+    let words: Vec<String> = links.iter().map(|(from, to)| format!("n{from}→n{to}")).collect();
+    words.join(" ")
 }

@@ -8,13 +8,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use basalt_primitives::{ChainSpec, SecretKey, Validator, chainspec::GenesisValidator};
+use basalt_primitives::{
+    ChainSpec, SecretKey, Validator,
+    chainspec::{Fees, GenesisAccount, GenesisValidator},
+};
 use clap::Args;
 
 use super::layout::{GENESIS, Manifest, NodeEntry};
 use crate::{
     config::{self, NodeConfig, spec::NetworkSpec},
-    keys::{self, Passphrase},
+    keys::{self, Passphrase, dev},
     network::Identity,
     service,
 };
@@ -191,6 +194,13 @@ fn chain_spec(spec: &NetworkSpec, nodes: &[NewNode]) -> anyhow::Result<ChainSpec
         validators: validators.collect(),
         alloc: spec.alloc(),
     };
+    let mut chain = chain.with_system_contracts();
+    if spec.dev && chain.fees != Fees::Zero {
+        // They pay for their votes about validators; elsewhere whoever runs the network funds them.
+        let accounts = chain.validators.iter().map(|v| v.validator.address());
+        let funded = accounts.map(|a| (a, GenesisAccount { balance: dev::BALANCE, ..GenesisAccount::default() }));
+        chain.alloc.extend(funded.collect::<Vec<_>>());
+    }
     chain.check()?;
     Ok(chain)
 }
@@ -223,7 +233,7 @@ fn write_node(
     keys::save(&dir.join("node.key"), &node.node_key, passphrase)?;
     if let Some(key) = &node.validator_key {
         keys::save(&dir.join("validator.key"), key, passphrase)?;
-        service::init_sign_record(&dir.join("data"), chain)?;
+        service::restore::init_sign_record(&dir.join("data"), chain)?;
     }
     let peers = all.iter().filter(|p| p.entry.name != node.entry.name).map(peer_address).collect();
     let config = NodeConfig {
@@ -243,6 +253,7 @@ fn write_node(
             ..config::Rpc::default()
         },
         metrics: config::Metrics { listen: node.entry.metrics },
+        monitor: crate::monitor::config::MonitorConfig::default(),
         mempool: config::Mempool::default(),
         storage: config::Storage::default(),
         log: crate::monitor::logging::LogConfig::default(),

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -18,9 +18,12 @@ use alloy_primitives::{Address, B256, Bloom, Bytes, Signature, TxKind, U256, kec
 use basalt_execution::{
     Accessed, CallEnd, CallOutcome,
     trace::{Trace, TraceError, TraceLimit, TraceLimits, TraceOptions, Traced},
+    trie::{AccountProof, StorageProof},
 };
 use basalt_primitives::{
-    Block, ChainSpec, Height, Log, Receipt, SealedBlock, Transaction, chainspec, merkle,
+    Block, ChainSpec, Height, Log, PublicKey, Receipt, SealedBlock, Transaction, Validator, ValidatorSet,
+    chainspec::{self, BftParams},
+    merkle,
     receipt::receipts_root,
     state::Account,
     tx::{NativeTx, Payload, TxError, Unverified},
@@ -29,8 +32,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::{
+    explain::{Explanation, Recorder, View, explain},
     mempool::{AccountView, MempoolConfig, PoolContext, SharedPool, test_util},
-    monitor::{Metrics, NodeLabels},
+    monitor::{Metrics, Monitor, MonitorParts, NodeLabels, alert::Origin, config::MonitorConfig},
     rpc::{App, BlockEvent, EventHub, RpcConfig, ports::*},
 };
 
@@ -48,6 +52,9 @@ struct Stored {
     receipts: Vec<Receipt>,
 }
 
+/// For webhooks of tests that have no runtime.
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| tokio::runtime::Runtime::new().expect("runtime"));
+
 /// The node.
 pub struct Fake {
     blocks: Mutex<Vec<Stored>>,
@@ -58,6 +65,7 @@ pub struct Fake {
     pub highest: AtomicU64,
     pub call: Mutex<CallAnswer>,
     pub submitted: Mutex<Vec<Bytes>>,
+    data_dir: tempfile::TempDir,
 }
 
 pub fn spec() -> ChainSpec {
@@ -205,6 +213,7 @@ impl Fake {
             highest: AtomicU64::new(0),
             call: Mutex::new(Box::new(|r| Ok(r.input.clone()))),
             submitted: Mutex::default(),
+            data_dir: tempfile::tempdir().expect("tempdir"),
         });
         fake.store(spec.genesis_block(), Vec::new());
         fake.add_block(one_of_each());
@@ -265,7 +274,23 @@ impl Fake {
             consensus: self.clone(),
         };
         let metrics = Arc::new(Metrics::new(labels));
-        App::new(ports, self.spec.clone(), config, "basalt/v0/test".into(), self.events.clone(), metrics)
+        let monitor = self.monitor(Arc::clone(&metrics));
+        App::new(ports, self.spec.clone(), config, "basalt/v0/test".into(), self.events.clone(), metrics, monitor)
+    }
+
+    fn monitor(&self, metrics: Arc<Metrics>) -> Arc<Monitor> {
+        let config = MonitorConfig::default();
+        let parts = MonitorParts {
+            config: &config,
+            origin: Origin { network: "test".into(), node: "n".into() },
+            thresholds: config.thresholds(30_000, false),
+            development: true,
+            data_dir: self.data_dir.path(),
+            hub: self.events.clone(),
+            metrics,
+            runtime: tokio::runtime::Handle::try_current().unwrap_or_else(|_| RUNTIME.handle().clone()),
+        };
+        Arc::new(Monitor::new(parts).expect("the default settings are good"))
     }
 
     /// Puts transactions into the pool, of senders at nonce 0.
@@ -335,6 +360,15 @@ impl ChainReader for Fake {
     fn code(&self, _: StateAt, address: &Address) -> Result<Bytes, ReadError> {
         Ok(if *address == CONTRACT { Bytes::from_static(&[0xfe]) } else { Bytes::new() })
     }
+    fn proof(&self, at: StateAt, address: &Address, slots: &[U256]) -> Result<AccountProof, ReadError> {
+        let slot = |slot: &U256| StorageProof { slot: *slot, value: *slot + U256::from(1), nodes: vec![bytes()] };
+        let storage = slots.iter().map(slot).collect();
+        Ok(AccountProof { account: self.account(at, address)?, storage_root: TOPIC, nodes: vec![bytes()], storage })
+    }
+}
+
+fn bytes() -> Bytes {
+    Bytes::from_static(&[0xc0])
 }
 
 impl CallExecutor for Fake {
@@ -410,10 +444,45 @@ impl ConsensusInfo for Fake {
         let age = self.commit_age_ms.load(Ordering::Relaxed);
         ConsensusStatus { engine: "pbft".into(), last_commit_age_ms: Some(age), ..Default::default() }
     }
+    fn explain(&self) -> Explanation {
+        explained_without_engine()
+    }
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         height.is_none().then(Vec::new)
+    }
+    fn validator_name(&self, key: &basalt_primitives::PublicKey) -> Option<String> {
+        spec().validators.into_iter().find(|v| v.validator.public_key == *key).map(|v| v.name)
+    }
+    fn evidence(&self) -> Vec<basalt_primitives::system::evidence::Equivocation> {
+        Vec::new()
     }
     fn uptime_ms(&self) -> u64 {
         1
     }
+}
+
+/// What a node says whose engine has not started.
+fn explained_without_engine() -> Explanation {
+    let set = ValidatorSet::new(vec![Validator { public_key: PublicKey([1; 32]), power: 1 }]).expect("a set");
+    let params = BftParams {
+        block_interval_ms: 0,
+        round_timeout_ms: 1,
+        round_timeout_cap_ms: 1,
+        empty_block_ms: None,
+        clock_tolerance_ms: 0,
+    };
+    explain(&View {
+        node: "fake",
+        now: 0,
+        recorder: &Recorder::default(),
+        set: &set,
+        name: &|_| "v0".to_owned(),
+        name_of_account: &|_| "v0".to_owned(),
+        own: None,
+        connected: &|_| false,
+        round_trip_ms: None,
+        params: &params,
+        work_ms: None,
+        syncing: None,
+    })
 }
