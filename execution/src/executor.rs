@@ -240,7 +240,7 @@ impl From<StateError> for Failure {
 }
 
 /// A block under execution.
-struct RunningBlock<'a> {
+pub(crate) struct RunningBlock<'a> {
     executor: &'a Executor,
     env: &'a BlockEnv,
     reader: &'a dyn StateReader,
@@ -253,7 +253,11 @@ struct RunningBlock<'a> {
 }
 
 impl<'a> RunningBlock<'a> {
-    fn open(executor: &'a Executor, env: &'a BlockEnv, reader: &'a dyn StateReader) -> Result<Self, ExecError> {
+    pub(crate) fn open(
+        executor: &'a Executor,
+        env: &'a BlockEnv,
+        reader: &'a dyn StateReader,
+    ) -> Result<Self, ExecError> {
         let fork = executor.spec.fork_at(env.height);
         let mut state = BlockState::new(reader, &executor.codes);
         store_parent_hash(env, fork, &mut state)?;
@@ -270,12 +274,12 @@ impl<'a> RunningBlock<'a> {
     }
 
     fn close(self, skipped: Vec<(usize, B256, SkipReason)>) -> Executed {
-        let changes = self.evm.ctx.journaled_state.database.into_changes();
+        let changes = self.evm.ctx.journaled_state.database.changes();
         Executed { receipts: self.receipts, changes, gas_used: self.gas_used, skipped }
     }
 
     /// Runs one transaction with at most `gas_left` gas.
-    fn run(&mut self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
+    pub(crate) fn run(&mut self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
         self.admit(tx, gas_left)?;
         let state = &mut self.evm.ctx.journaled_state.database;
         let outcome = if self.executor.fast_transfers && transfer(&self.rules, self.env, tx, state)? {
@@ -335,6 +339,19 @@ impl<'a> RunningBlock<'a> {
         self.evm.ctx.journaled_state.database.commit(ran.state)?;
         self.committing = false;
         Ok(ran.result.into())
+    }
+
+    /// Gives away the state as it is between two transactions, with the rules to run the next one by: for a tracer, who
+    /// gives it back.
+    pub(crate) fn lend(&mut self) -> (BlockState<'a>, (revm::context::BlockEnv, revm::context::CfgEnv)) {
+        let empty = BlockState::new(self.reader, &self.executor.codes);
+        let state = std::mem::replace(&mut self.evm.ctx.journaled_state.database, empty);
+        (state, (self.env.to_revm(), self.evm.ctx.cfg.clone()))
+    }
+
+    /// Takes the state back.
+    pub(crate) fn give_back(&mut self, state: BlockState<'a>) {
+        self.evm.ctx.journaled_state.database = state;
     }
 
     /// A fresh EVM over the same state: a panic may have left the old one's journal in any shape.

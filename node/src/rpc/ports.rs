@@ -6,9 +6,15 @@
 
 use std::sync::Arc;
 
+use alloy_consensus::TxEnvelope;
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, U256};
-use basalt_execution::trie::AccountProof;
+use basalt_execution::{
+    Accessed, BlockOverrides, StateOverrides,
+    simulate::{SimulatedCall, SimulationError},
+    trace::{Trace, TraceError, TraceLimits, TraceOptions, Traced},
+    trie::AccountProof,
+};
 use basalt_primitives::{
     Header, Height, Log, Millis, PublicKey, Receipt, Round, Transaction, state::Account,
     system::evidence::Equivocation, tx::TxError,
@@ -52,9 +58,10 @@ impl BlockView {
 }
 
 /// Which state to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateAt {
     /// The newest executed.
+    #[default]
     Latest,
     /// After the block of this height.
     Height(Height),
@@ -130,6 +137,9 @@ pub trait ChainReader: Send + Sync {
             (index < t.len()).then(|| t.swap_remove(index))
         }))
     }
+
+    /// A block with its certificate, in the encoding it is stored and sent in; `None` above the head.
+    fn raw_block(&self, height: Height) -> Result<Option<Bytes>, ReadError>;
 
     /// The receipts, in order; `None` above the head.
     fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError>;
@@ -271,13 +281,122 @@ pub enum CallError {
     Read(#[from] ReadError),
 }
 
+/// Where a call runs, and what is to be different there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scene {
+    /// The state.
+    pub at: StateAt,
+    /// In a block that follows, instead of in the surroundings of the one whose state it is.
+    pub pending: bool,
+    /// Accounts.
+    pub accounts: StateOverrides,
+    /// The block.
+    pub block: BlockOverrides,
+}
+
 /// Executes calls on an executed state. Blocking: the RPC calls it on a thread for that.
 pub trait CallExecutor: Send + Sync {
     /// Runs the call and gives back what it returns.
-    fn call(&self, request: &CallRequest, at: StateAt) -> Result<Bytes, CallError>;
+    fn call(&self, request: &CallRequest, scene: &Scene) -> Result<Bytes, CallError>;
 
     /// The least gas limit with which the call succeeds.
-    fn estimate_gas(&self, request: &CallRequest, at: StateAt) -> Result<u64, CallError>;
+    fn estimate_gas(&self, request: &CallRequest, scene: &Scene) -> Result<u64, CallError>;
+
+    /// What the call touches, and how it ends when that is told beforehand.
+    fn access_list(&self, request: &CallRequest, scene: &Scene) -> Result<Accessed, CallError>;
+
+    /// Runs imagined blocks on a state.
+    fn simulate(&self, plan: &SimulationPlan, at: StateAt) -> Result<Vec<SimulatedBlock>, SimulateError>;
+}
+
+/// One block of a simulation, as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlannedBlock {
+    /// What is to be different about the block.
+    pub block: BlockOverrides,
+    /// What is to be different about accounts, before its calls.
+    pub accounts: StateOverrides,
+    /// The calls, in order.
+    pub calls: Vec<CallRequest>,
+}
+
+/// A simulation, as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SimulationPlan {
+    /// The blocks, in order.
+    pub blocks: Vec<PlannedBlock>,
+    /// Check nonces, fees and senders as for real transactions.
+    pub validation: bool,
+    /// Add logs for movements of value.
+    pub trace_transfers: bool,
+}
+
+/// An imagined block.
+#[derive(Clone, Debug)]
+pub struct SimulatedBlock {
+    /// The block, as if it were one.
+    pub view: BlockView,
+    /// Its calls, each with the transaction it would be (with an empty signature).
+    pub calls: Vec<(SimulatedCall, TxEnvelope)>,
+}
+
+/// Why a simulation was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// A block cannot be where it is asked for; the code is that of the execution API.
+    #[error("{1}")]
+    Block(i64, String),
+    /// A call cannot begin.
+    #[error("block {block}, {error}")]
+    Call {
+        /// Index of the block among those asked for.
+        block: usize,
+        /// The call, and why.
+        error: SimulationError,
+    },
+    /// The state.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Which transactions of a block to trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceTarget {
+    /// All of the block.
+    Block(Height),
+    /// One of them, by index.
+    Transaction(Height, u32),
+}
+
+/// Why there is no trace.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceFailure {
+    /// Of the trace itself.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The state or the block.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Runs transactions and calls again under a tracer. Blocking, and for long.
+pub trait Tracer: Send + Sync {
+    /// Traces transactions of a block.
+    fn trace(
+        &self,
+        target: TraceTarget,
+        options: &TraceOptions,
+        limits: TraceLimits,
+    ) -> Result<Vec<Traced>, TraceFailure>;
+
+    /// Traces a call.
+    fn trace_call(
+        &self,
+        request: &CallRequest,
+        scene: &Scene,
+        options: &TraceOptions,
+        limits: TraceLimits,
+    ) -> Result<Trace, TraceFailure>;
 }
 
 /// Why a submitted transaction was not accepted.
@@ -453,6 +572,8 @@ pub struct Ports {
     pub chain: Arc<dyn ChainReader>,
     /// Calls.
     pub calls: Arc<dyn CallExecutor>,
+    /// Traces.
+    pub tracer: Arc<dyn Tracer>,
     /// Submission.
     pub submit: Arc<dyn TxSubmitter>,
     /// Mempool.

@@ -55,6 +55,7 @@ impl Backend {
         Ports {
             chain: Arc::new(me.chain.clone()),
             calls: Arc::new(me.chain.clone()),
+            tracer: Arc::new(me.chain.clone()),
             submit: Arc::new(ingress),
             pool: Arc::new(pool),
             network: Arc::clone(&me) as _,

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
-use basalt_execution::{CallRequest, StateReader as _, system};
+use basalt_execution::{CallRequest, StateOverrides, StateReader as _, system};
 use basalt_primitives::{
     Bytes, Height, SecretKey, U256,
     system::{
@@ -179,7 +179,7 @@ fn sign(chain: &Chain, pool: &SharedPool, key: &SecretKey, input: Bytes) -> anyh
         prev_randao: head.hash(),
     };
     let request = CallRequest { from, to: Some(VALIDATORS), input: input.clone(), ..CallRequest::default() };
-    let gas = chain.executor.estimate_gas(&env, &request, &state)?;
+    let gas = chain.executor.estimate_gas(&env, &request, &state, &StateOverrides::new())?;
     let max_fee_per_gas = u128::from(base_fee) * 2;
     let account = state.account(&from)?.unwrap_or_default();
     // A quarter more: other proposals may open meanwhile.
