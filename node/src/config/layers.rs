@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 39] = [
+const KEYS: [(&str, &str); 40] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -71,6 +71,7 @@ const KEYS: [(&str, &str); 39] = [
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),
     ("mempool", "max_per_sender"),
+    ("execution", "threads"),
     ("storage", "cache_mib"),
     ("storage", "write_buffer_mib"),
     ("storage", "trie_mib"),

@@ -256,6 +256,7 @@ fn write_node(
         monitor: crate::monitor::config::MonitorConfig::default(),
         consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
+        execution: config::Execution::default(),
         storage: config::Storage::default(),
         log: crate::monitor::logging::LogConfig::default(),
     };
