@@ -19,6 +19,7 @@ pub mod health;
 pub mod http;
 pub mod logs;
 mod methods;
+pub mod openrpc;
 pub mod overrides;
 pub mod ports;
 pub mod registry;
@@ -60,6 +61,7 @@ pub struct App {
     pub(crate) chain: chain::Chain,
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
+    pub(crate) openrpc: openrpc::Document,
     pub(crate) blocking: Arc<Semaphore>,
     pub(crate) tracing: Arc<Semaphore>,
     pub(crate) websockets: Arc<Semaphore>,
@@ -77,10 +79,12 @@ impl App {
         metrics: Arc<Metrics>,
         monitor: Arc<Monitor>,
     ) -> Arc<Self> {
+        let registry = methods::registry(&config);
         Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
             filters: filters::Filters::new(config.max_filters, config.filter_lifetime_ms),
-            registry: methods::registry(&config),
+            openrpc: openrpc::Document::new(&registry, env!("CARGO_PKG_VERSION")),
+            registry,
             blocking: Arc::new(Semaphore::new(config.max_blocking.max(1))),
             tracing: Arc::new(Semaphore::new(config.max_traces.max(1))),
             websockets: Arc::new(Semaphore::new(config.max_websockets)),
