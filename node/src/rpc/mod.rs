@@ -28,7 +28,7 @@ pub mod session;
 mod tests;
 pub mod types;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use basalt_primitives::ChainSpec;
 use tokio::sync::Semaphore;
@@ -61,7 +61,8 @@ pub struct App {
     pub(crate) chain: chain::Chain,
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
-    pub(crate) openrpc: openrpc::Document,
+    /// Made when it is first asked for.
+    openrpc: OnceLock<openrpc::Document>,
     pub(crate) blocking: Arc<Semaphore>,
     pub(crate) tracing: Arc<Semaphore>,
     pub(crate) websockets: Arc<Semaphore>,
@@ -79,12 +80,11 @@ impl App {
         metrics: Arc<Metrics>,
         monitor: Arc<Monitor>,
     ) -> Arc<Self> {
-        let registry = methods::registry(&config);
         Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
             filters: filters::Filters::new(config.max_filters, config.filter_lifetime_ms),
-            openrpc: openrpc::Document::new(&registry, env!("CARGO_PKG_VERSION")),
-            registry,
+            openrpc: OnceLock::new(),
+            registry: methods::registry(&config),
             blocking: Arc::new(Semaphore::new(config.max_blocking.max(1))),
             tracing: Arc::new(Semaphore::new(config.max_traces.max(1))),
             websockets: Arc::new(Semaphore::new(config.max_websockets)),
@@ -96,5 +96,10 @@ impl App {
             metrics,
             monitor,
         })
+    }
+
+    /// The OpenRPC document of what is served here.
+    pub(crate) fn openrpc(&self) -> openrpc::Document {
+        self.openrpc.get_or_init(|| openrpc::Document::new(&self.registry, env!("CARGO_PKG_VERSION"))).clone()
     }
 }
