@@ -5,7 +5,7 @@
 use std::{sync::Arc, thread};
 
 use basalt_primitives::{
-    Address, B256, Bytes, Transaction,
+    Address, B256, Bytes, Transaction, ValidatorSet,
     tx::{self, Unverified},
 };
 use basalt_storage::Reader as _;
@@ -16,7 +16,7 @@ use crate::{
     chain::Chain,
     clock::SharedClock,
     driver::runtime::DriverHandle,
-    mempool::{AccountView, PoolContext, PoolError, SharedPool},
+    mempool::{AccountView, Journal, Lane, Origin, PoolContext, PoolError, SharedPool, is_system_contract},
     network::{BatchId, BatchVerdict, NetworkHandle},
     proposer,
     rpc::ports::{SubmitError, TxSubmitter},
@@ -45,6 +45,17 @@ struct Batch {
 enum From {
     Rpc(oneshot::Sender<Answer>),
     Peer(BatchId),
+    /// They came by RPC before the node was restarted.
+    Journal,
+}
+
+impl From {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Rpc(_) | Self::Journal => Origin::Local,
+            Self::Peer(id) => Origin::Peer(id.peer_number()),
+        }
+    }
 }
 
 /// The way in.
@@ -75,6 +86,8 @@ pub struct Parts {
     pub driver: DriverHandle,
     /// Told of what came in.
     pub events: Arc<dyn IngressEvents>,
+    /// Where what came by RPC is written down; `None`: nowhere.
+    pub journal: Option<Journal>,
 }
 
 impl Ingress {
@@ -82,8 +95,16 @@ impl Ingress {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (rpc, rpc_in) = bounded(RPC_QUEUE);
         let (peers, peers_in) = bounded(PEER_QUEUE);
-        thread::Builder::new().name("ingress".into()).spawn(move || run(&parts, &rpc_in, &peers_in))?;
+        thread::Builder::new().name("ingress".into()).spawn(move || run(parts, &rpc_in, &peers_in))?;
         Ok(Self { rpc, peers })
+    }
+
+    /// Takes in what the journal kept; what has found its way into a block meanwhile is refused as usual.
+    pub fn replay(&self, raws: Vec<Bytes>) {
+        for chunk in raws.chunks(BATCH) {
+            // Waits while the queue is full; an error means that the node is stopping.
+            let _ = self.rpc.send(Batch { raws: chunk.to_vec(), from: From::Journal });
+        }
     }
 
     /// Takes a batch of a peer; false when the queue is full and it was dropped.
@@ -112,7 +133,7 @@ impl TxSubmitter for Ingress {
     }
 }
 
-fn run(parts: &Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
+fn run(mut parts: Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
     let mut batches = Vec::new();
     loop {
         // Both queues in turn; whoever floods one does not starve the other.
@@ -133,22 +154,27 @@ fn run(parts: &Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
 }
 
 impl Parts {
-    fn take(&self, batches: Vec<Batch>) {
-        let (raws, origins): (Vec<_>, Vec<_>) = batches.into_iter().map(|b| (b.raws, b.from)).unzip();
-        let admitted = self.admission.admit(raws);
+    fn take(&mut self, batches: Vec<Batch>) {
+        let (raws, origins): (Vec<_>, Vec<_>) =
+            batches.into_iter().map(|b| ((b.raws, b.from.origin()), b.from)).unzip();
+        let admitted = self.admission.admit_from(raws);
+        let mut own = Vec::new();
         let (mut pass_on, mut fresh) = (Vec::new(), Vec::new());
         for (results, from) in admitted.into_iter().zip(origins) {
             let new = results.iter().filter_map(|r| r.as_ref().ok());
             fresh.extend(new.clone().cloned());
             match from {
+                From::Journal => pass_on.extend(new.map(|tx| tx.raw().clone())),
                 From::Rpc(answer) => {
-                    pass_on.extend(new.map(|tx| tx.raw().clone()));
+                    own.extend(new.map(|tx| tx.raw().clone()));
                     // The caller may have gone; its transactions stay.
                     let _ = answer.send(results.into_iter().map(|r| r.map(|tx| tx.hash())).collect());
                 }
                 From::Peer(id) => self.network.report_batch(id, verdict(&results)),
             }
         }
+        self.write_down(&own);
+        pass_on.append(&mut own);
         if !pass_on.is_empty() {
             self.network.broadcast_transactions(pass_on);
         }
@@ -159,19 +185,46 @@ impl Parts {
     }
 }
 
+impl Parts {
+    /// A journal that cannot be written costs only itself: transactions go on as without it.
+    fn write_down(&mut self, own: &[Bytes]) {
+        let Some(journal) = self.journal.as_mut().filter(|_| !own.is_empty()) else { return };
+        let written = journal.append(own).and_then(|()| {
+            if !journal.is_long() {
+                return Ok(());
+            }
+            let waiting = self.admission.pool.lock().local();
+            journal.rewrite(waiting.iter().map(|tx| tx.raw()))
+        });
+        if let Err(e) = written {
+            tracing::error!("the mempool's journal cannot be written and is given up until the node restarts: {e}");
+            self.journal = None;
+        }
+    }
+}
+
 /// What became of one transaction.
 pub type Admitted = Result<Arc<Transaction>, SubmitError>;
 
 impl Admission {
     /// Decodes, verifies and admits batches of encoded transactions, all signatures together; answers in the same places.
     pub fn admit(&self, batches: Vec<Vec<Bytes>>) -> Vec<Vec<Admitted>> {
-        let mut unverified = Vec::new();
+        self.admit_from(batches.into_iter().map(|raws| (raws, Origin::Local)).collect())
+    }
+
+    /// As [`Self::admit`], each batch with who brought it.
+    pub fn admit_from(&self, batches: Vec<(Vec<Bytes>, Origin)>) -> Vec<Vec<Admitted>> {
+        let (mut unverified, mut origins) = (Vec::new(), Vec::new());
         // Per batch and transaction: refused at once, or the place in `unverified`.
         let places: Vec<Vec<Result<usize, SubmitError>>> = batches
             .into_iter()
-            .map(|raws| raws.into_iter().map(|raw| self.decode(raw, &mut unverified)).collect())
+            .map(|(raws, origin)| {
+                let places = raws.into_iter().map(|raw| self.decode(raw, &mut unverified)).collect();
+                origins.resize(unverified.len(), origin);
+                places
+            })
             .collect();
-        let admitted = self.insert(unverified);
+        let admitted = self.insert(unverified, &origins);
         let look_up = |place: Result<usize, SubmitError>| place.and_then(|i| admitted[i].clone());
         places.into_iter().map(|batch| batch.into_iter().map(look_up).collect()).collect()
     }
@@ -186,7 +239,15 @@ impl Admission {
         Ok(into.len() - 1)
     }
 
-    fn insert(&self, unverified: Vec<Unverified>) -> Vec<Admitted> {
+    /// A validator's call of a system contract has a lane of its own.
+    fn lane(&self, tx: &Transaction, validators: &ValidatorSet) -> Lane {
+        let to_system = tx.payload().to().is_some_and(|to| is_system_contract(&to));
+        // Deriving addresses costs hashes, and hardly anything goes to system contracts.
+        let by_validator = || validators.as_slice().iter().any(|v| v.address() == tx.sender());
+        if to_system && by_validator() { Lane::System } else { Lane::Normal }
+    }
+
+    fn insert(&self, unverified: Vec<Unverified>, origins: &[Origin]) -> Vec<Admitted> {
         let verified = tx::verify_all(unverified);
         let state = self.chain.ledger.snapshot();
         let head = state.head();
@@ -212,12 +273,15 @@ impl Admission {
                 Ok((tx, AccountView { nonce: a.nonce, balance: a.balance }))
             })
             .collect();
+        let validators = self.chain.sets.at(context.next_height);
         let mut pool = self.pool.lock();
         with_accounts
             .into_iter()
-            .map(|r: Result<_, SubmitError>| {
+            .zip(origins)
+            .map(|(r, origin): (Result<_, SubmitError>, _)| {
                 let (tx, account) = r?;
-                Ok(pool.insert(tx, account, &context)?.tx)
+                let lane = self.lane(&tx, &validators);
+                Ok(pool.insert_from(tx, account, &context, lane, *origin)?.tx)
             })
             .collect()
     }

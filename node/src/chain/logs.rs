@@ -29,8 +29,7 @@ pub(super) fn find(
         return Ok(LogSearch::Found(logs));
     }
     let limits = SearchLimits { logs: limit - logs.len(), rows: MAX_ROWS };
-    let FoundLogs { logs: more, end } =
-        snapshot.find_logs(query, from.max(indexed), to, limits).map_err(read_error)?;
+    let FoundLogs { logs: more, end } = snapshot.find_logs(query, from.max(indexed), to, limits).map_err(read_error)?;
     logs.extend(more);
     Ok(match end {
         SearchEnd::Complete => LogSearch::Found(logs),

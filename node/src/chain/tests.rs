@@ -183,7 +183,7 @@ fn assert_proof(world: &World, height: u64, n: u64) {
         storage_root: found.storage_root,
         code_hash: x.code_hash,
     });
-    verify_proof(root, Nibbles::unpack(keccak256(a)), leaf.map(|l| alloy_rlp::encode(l)), &found.nodes).unwrap();
+    verify_proof(root, Nibbles::unpack(keccak256(a)), leaf.map(alloy_rlp::encode), &found.nodes).unwrap();
     for (slot, proven) in slots.iter().zip(&found.storage) {
         let value = model.slots.get(&(a, *slot)).copied().unwrap_or_default();
         assert_eq!(proven.value, value, "slot {slot} of {n} after {height}");

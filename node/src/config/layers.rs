@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 26] = [
+const KEYS: [(&str, &str); 29] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -58,6 +58,9 @@ const KEYS: [(&str, &str); 26] = [
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),
     ("mempool", "max_per_sender"),
+    ("mempool", "max_peer_percent"),
+    ("mempool", "essential"),
+    ("mempool", "journal"),
     ("storage", "cache_mib"),
     ("storage", "write_buffer_mib"),
     ("storage", "trie_mib"),

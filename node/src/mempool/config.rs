@@ -1,5 +1,8 @@
 //! Limits of the mempool: local settings, which may only change performance and exposure.
 
+use std::collections::BTreeSet;
+
+use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 
 /// Limits of the mempool.
@@ -20,6 +23,12 @@ pub struct MempoolConfig {
     pub min_fee_per_gas: u128,
     /// A transaction that waits beyond a nonce gap for longer than this is dropped, in milliseconds.
     pub queued_lifetime_ms: u64,
+    /// An executable transaction that no block takes for longer than this is dropped, in milliseconds.
+    pub pending_lifetime_ms: u64,
+    /// Most of the pool that transactions brought by one peer may fill, in percent.
+    pub max_peer_percent: usize,
+    /// Senders whose transactions are essential: they go first, and give way last.
+    pub essential: BTreeSet<Address>,
 }
 
 impl MempoolConfig {
@@ -37,6 +46,9 @@ impl Default for MempoolConfig {
             price_bump_percent: 10,
             min_fee_per_gas: 0,
             queued_lifetime_ms: 3 * 60 * 60 * 1000,
+            pending_lifetime_ms: 24 * 60 * 60 * 1000,
+            max_peer_percent: 75,
+            essential: BTreeSet::new(),
         }
     }
 }

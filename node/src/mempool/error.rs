@@ -70,6 +70,25 @@ pub enum PoolError {
         /// Least tip per gas that replaces it.
         need_tip: u128,
     },
+    /// Another transaction has the nonce and gas is free, so there is no price to outbid it with.
+    #[error(
+        "replacement transaction underpriced: nonce {nonce} is taken and offers no fee; it can only be cancelled, once, by a \
+         transaction of 0 wei without data from {sender} to itself with the same nonce"
+    )]
+    FreeReplacement {
+        /// The nonce.
+        nonce: u64,
+        /// The sender.
+        sender: Address,
+    },
+    /// One peer brought too much of what is in the pool.
+    #[error("this peer brought {count} of the transactions in the pool, more than the limit of {limit}")]
+    PeerLimit {
+        /// Transactions in the pool that it brought.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// Below the least fee.
     #[error("transaction underpriced: gas price {fee} is below the minimum of {min} wei")]
     Underpriced {
@@ -187,7 +206,8 @@ impl PoolError {
             Self::NonceTooLow { .. } => "nonce_too_low",
             Self::NonceTooHigh { .. } | Self::NonceMax => "nonce_too_high",
             Self::InsufficientFunds { .. } | Self::InsufficientFundsWithPending { .. } => "insufficient_funds",
-            Self::ReplacementUnderpriced { .. } => "replacement_underpriced",
+            Self::PeerLimit { .. } => "peer_limit",
+            Self::ReplacementUnderpriced { .. } | Self::FreeReplacement { .. } => "replacement_underpriced",
             Self::Underpriced { .. } | Self::TipAboveFee { .. } => "fee",
             Self::IntrinsicGas { .. } | Self::FloorGas { .. } | Self::BlockGasLimit { .. } | Self::GasCap { .. } => {
                 "gas"

@@ -5,14 +5,15 @@ use std::cmp::Reverse;
 use alloy_primitives::{Address, B256};
 
 use super::{
-    Mempool, PoolError,
-    sender::{Entry, Sender},
+    Gone, Lane, Mempool, PoolError,
+    sender::{Entry, Rank, Sender},
 };
 
-/// A transaction beyond a gap. The greatest key is the first to go: the most distant, of these the cheapest, of these
-/// the newest.
+/// A transaction beyond a gap. The greatest key is the first to go: of the worst lane the most distant, of these the
+/// cheapest, of these the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct QueuedKey {
+    lane: Reverse<Lane>,
     distance: u64,
     price: Reverse<(u128, u128)>,
     seq: u64,
@@ -21,10 +22,11 @@ pub(super) struct QueuedKey {
     sender: Address,
 }
 
-/// A sender's last executable transaction. The least key is the first to go: the cheapest, of these the newest.
+/// A sender's last executable transaction. The least key is the first to go: of the worst lane the cheapest, of these the
+/// newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TailKey {
-    price: (u128, u128),
+    rank: Rank,
     seq: Reverse<u64>,
     hash: B256,
     pub sender: Address,
@@ -33,7 +35,15 @@ pub(super) struct TailKey {
 impl QueuedKey {
     fn new(address: Address, distance: u64, e: &Entry) -> Self {
         let price = Reverse((e.fee, e.tip));
-        Self { distance, price, seq: e.seq, arrived_ms: e.arrived_ms, hash: e.tx.hash(), sender: address }
+        Self {
+            lane: Reverse(e.lane),
+            distance,
+            price,
+            seq: e.seq,
+            arrived_ms: e.arrived_ms,
+            hash: e.tx.hash(),
+            sender: address,
+        }
     }
 
     pub fn of(address: Address, sender: &Sender) -> impl Iterator<Item = Self> {
@@ -45,7 +55,7 @@ impl QueuedKey {
 impl TailKey {
     pub fn of(address: Address, sender: &Sender) -> Option<Self> {
         let e = sender.tail()?;
-        Some(Self { price: (e.fee, e.tip), seq: Reverse(e.seq), hash: e.tx.hash(), sender: address })
+        Some(Self { rank: e.rank(), seq: Reverse(e.seq), hash: e.tx.hash(), sender: address })
     }
 }
 
@@ -84,7 +94,7 @@ impl Need {
 
 impl Mempool {
     /// Evicts what must go for the newcomer, or refuses it and evicts nothing. Queued ones go before executable ones;
-    /// an executable one only for an executable newcomer that pays more.
+    /// an executable one only for an executable newcomer of a better lane, or of the same lane that pays more.
     pub(super) fn make_room(&mut self, new: &Newcomer<'_>) -> Result<Vec<B256>, PoolError> {
         let mut need = self.need(new);
         if need.met() {
@@ -99,7 +109,7 @@ impl Mempool {
             return Err(PoolError::Full { count: self.len(), bytes: self.bytes });
         }
         for hash in &victims {
-            self.remove(hash);
+            self.take_out(hash, Gone::Evicted);
         }
         Ok(victims)
     }
@@ -136,7 +146,7 @@ impl Mempool {
 
     fn pick_tails(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
         for key in &self.tails {
-            if need.met() || key.price >= (new.entry.fee, new.entry.tip) {
+            if need.met() || key.rank >= new.entry.rank() {
                 return;
             }
             let Some(e) = self.entry(&key.hash) else { continue };

@@ -6,13 +6,18 @@
 //!
 //! [`Mempool`] is a plain struct without clock, lock or I/O; [`SharedPool`] is the lock around it. Every sender has a queue
 //! by nonce. The consecutive run from the account's nonce on is *executable* ("pending" in `txpool_`); what waits beyond a
-//! gap is *queued*. At a limit the queued go first, the most distant before the others; an executable transaction only
+//! gap is *queued*. Every transaction has a [`Lane`]: system (a validator calls a system contract), essential (its sender is
+//! listed), normal; a better lane goes first and gives way last, and may fill only its share. At a limit the queued go first, the most distant before the others; an executable transaction only
 //! gives way to an executable one that pays more.
 
 mod config;
 mod error;
 mod evict;
+mod explain;
+mod gone;
 mod intrinsic;
+mod journal;
+mod lane;
 mod pool;
 mod ready;
 mod sender;
@@ -24,7 +29,11 @@ mod tests;
 
 pub use config::MempoolConfig;
 pub use error::PoolError;
+pub use explain::{Explanation, Standing};
+pub use gone::Gone;
 pub use intrinsic::{IntrinsicGas, intrinsic_gas};
+pub use journal::Journal;
+pub use lane::{Lane, Origin, is_system_contract};
 pub use pool::{BlockUpdate, Inserted, Mempool, PoolContent, PoolContext, PoolStatus, SenderContent};
 pub use ready::Ready;
 pub use sender::AccountView;

@@ -9,8 +9,9 @@ use alloy_primitives::{Address, B256};
 use basalt_primitives::{Height, Millis, Transaction, chainspec::EvmFork};
 
 use super::{
-    AccountView, MempoolConfig, PoolError, Ready,
+    AccountView, Gone, Lane, MempoolConfig, Origin, PoolError, Ready,
     evict::{Newcomer, QueuedKey, TailKey},
+    gone::Memory,
     intrinsic,
     sender::{Entry, Sender},
 };
@@ -97,10 +98,15 @@ pub struct Mempool {
     /// Native transactions by the last height at which they are valid.
     expiry: BTreeSet<(Height, B256)>,
     pub(super) bytes: usize,
+    /// How many there are of each lane, and of each peer.
+    lanes: BTreeMap<Lane, usize>,
+    peers: HashMap<u64, usize>,
+    /// What left without being in a block.
+    memory: Memory,
     next_seq: u64,
     next_sweep_ms: Millis,
     /// Base fee and height of the next block, as last heard.
-    next_block: (u64, Height),
+    pub(super) next_block: (u64, Height),
     /// When the first executable transaction came since there was none.
     busy_since_ms: Option<Millis>,
 }
@@ -115,14 +121,29 @@ impl Mempool {
         Self { config, ..Self::default() }
     }
 
-    /// Takes a transaction, or says why not. `account` is the sender's account in the newest executed state.
+    /// As [`Self::insert_from`], for a transaction of its owner that is of no better lane than its sender.
     pub fn insert(&mut self, tx: Transaction, account: AccountView, ctx: &PoolContext) -> Result<Inserted, PoolError> {
+        self.insert_from(tx, account, ctx, Lane::Normal, Origin::Local)
+    }
+
+    /// Takes a transaction, or says why not. `account` is the sender's account in the newest executed state. `lane` is
+    /// [`Lane::System`] or what its sender is listed for.
+    pub fn insert_from(
+        &mut self,
+        tx: Transaction,
+        account: AccountView,
+        ctx: &PoolContext,
+        lane: Lane,
+        origin: Origin,
+    ) -> Result<Inserted, PoolError> {
         if self.by_hash.contains_key(&tx.hash()) {
             return Err(PoolError::AlreadyKnown);
         }
         intrinsic::check_stateless(&tx, ctx, self.config.min_fee_per_gas)?;
         let (sender, nonce) = (tx.sender(), tx.payload().nonce());
-        let entry = Entry::new(Arc::new(tx), self.next_seq, ctx.now_ms);
+        self.check_peer(origin)?;
+        let lane = self.lane(lane, &sender);
+        let entry = Entry::new(Arc::new(tx), self.next_seq, ctx.now_ms, lane, origin);
         let account = self.refresh_account(sender, account);
         let missing = self.check_account(sender, nonce, account, &entry)?;
         let newcomer = Newcomer { sender, nonce, missing, entry: &entry };
@@ -134,6 +155,23 @@ impl Mempool {
         self.next_block = (ctx.base_fee, ctx.next_height);
         self.note_busy(ctx.now_ms);
         Ok(Inserted { tx, ready: executable, replaced, evicted })
+    }
+
+    /// The lane a transaction gets: a lane that fills its share takes no more.
+    fn lane(&self, given: Lane, sender: &Address) -> Lane {
+        let listed = if self.config.essential.contains(sender) { Lane::Essential } else { Lane::Normal };
+        let lane = given.max(listed);
+        let full = self.lanes.get(&lane).is_some_and(|n| *n >= self.config.max_transactions / lane.share());
+        if full { Lane::Normal } else { lane }
+    }
+
+    fn check_peer(&self, origin: Origin) -> Result<(), PoolError> {
+        let Origin::Peer(peer) = origin else { return Ok(()) };
+        let limit = self.config.max_transactions * self.config.max_peer_percent / 100;
+        match self.peers.get(&peer).copied() {
+            Some(count) if count >= limit => Err(PoolError::PeerLimit { count, limit }),
+            _ => Ok(()),
+        }
     }
 
     /// The newer of the account given and the account known: a block may have been executed that this pool, or the
@@ -185,13 +223,19 @@ impl Mempool {
         Ok(missing)
     }
 
-    /// A replacement pays the bump in both fee and tip. Where gas is free there is nothing to bump: equal is enough, so
-    /// that a sender can still cancel.
+    /// A replacement pays the bump in both fee and tip. Where nothing is paid there is nothing to bump: then a
+    /// transaction that does nothing cancels one that does something, and nothing else replaces it, so that free
+    /// transactions cannot chase each other through the network for ever.
     fn check_replacement(&self, nonce: u64, old: &Entry, new: &Entry) -> Result<(), PoolError> {
         let bump = |price: u128| {
             price.saturating_add((price.saturating_mul(self.config.price_bump_percent.into())).div_ceil(100))
         };
         let (need_fee, need_tip) = (bump(old.fee), bump(old.tip));
+        if (old.fee, new.fee) == (0, 0) {
+            let cancels = new.is_cancel() && !old.is_cancel();
+            let sender = old.tx.sender();
+            return if cancels { Ok(()) } else { Err(PoolError::FreeReplacement { nonce, sender }) };
+        }
         if new.fee >= need_fee && new.tip >= need_tip {
             return Ok(());
         }
@@ -201,6 +245,11 @@ impl Mempool {
     fn put(&mut self, address: Address, account: AccountView, nonce: u64, entry: Entry) -> Option<B256> {
         self.unindex(address);
         self.bytes += entry.bytes();
+        *self.lanes.entry(entry.lane).or_default() += 1;
+        if let Origin::Peer(peer) = entry.origin {
+            *self.peers.entry(peer).or_default() += 1;
+        }
+        let hash = entry.tx.hash();
         self.by_hash.insert(entry.tx.hash(), (address, nonce));
         if let Some(until) = entry.valid_until {
             self.expiry.insert((until, entry.tx.hash()));
@@ -209,13 +258,27 @@ impl Mempool {
         sender.account.balance = account.balance;
         let old = sender.put(nonce, entry);
         let replaced = old.as_ref().map(|o| o.tx.hash());
+        if let Some(old) = replaced {
+            self.memory.note(old, Gone::Replaced(hash));
+        }
         old.iter().for_each(|o| self.forget(o));
         self.index(address);
         replaced
     }
 
-    /// Drops a transaction, for example one that the proposer found cannot run. What came after it waits for its nonce.
+    /// Drops a transaction that the proposer found cannot run. What came after it waits for its nonce.
     pub fn remove(&mut self, hash: &B256) -> Option<Arc<Transaction>> {
+        self.take_out(hash, Gone::Impossible)
+    }
+
+    /// Takes a transaction out and remembers why.
+    pub(super) fn take_out(&mut self, hash: &B256, why: Gone) -> Option<Arc<Transaction>> {
+        let tx = self.detach(hash)?;
+        self.memory.note(*hash, why);
+        Some(tx)
+    }
+
+    fn detach(&mut self, hash: &B256) -> Option<Arc<Transaction>> {
         let (address, nonce) = *self.by_hash.get(hash)?;
         self.unindex(address);
         let entry = self.senders.get_mut(&address).and_then(|s| s.take(nonce));
@@ -232,14 +295,18 @@ impl Mempool {
         let included: std::collections::HashSet<&B256> =
             if before == 0 { Default::default() } else { update.included.iter().collect() };
         for (address, account) in update.accounts {
-            let gone = self.update_account(*address, *account);
-            dropped.extend(gone.into_iter().filter(|h| !included.contains(h)));
+            for (hash, why) in self.update_account(*address, *account) {
+                if !included.contains(&hash) {
+                    self.memory.note(hash, why);
+                    dropped.push(hash);
+                }
+            }
         }
         for hash in update.included {
-            self.remove(hash);
+            self.detach(hash);
         }
         self.drop_expired(update.next_height, &mut dropped);
-        self.drop_old_queued(update.now_ms, &mut dropped);
+        self.drop_old(update.now_ms, &mut dropped);
         self.next_block = (update.base_fee, update.next_height);
         self.note_busy(update.now_ms);
         dropped
@@ -258,20 +325,21 @@ impl Mempool {
 
     /// Returns the hashes of the transactions that the account's new nonce or balance made impossible. A nonce below the
     /// known one is news that a newer insertion has overtaken, and is passed over.
-    fn update_account(&mut self, address: Address, account: AccountView) -> Vec<B256> {
+    fn update_account(&mut self, address: Address, account: AccountView) -> Vec<(B256, Gone)> {
         if self.senders.get(&address).is_none_or(|s| account.nonce < s.account.nonce) {
             return Vec::new();
         }
         self.unindex(address);
         let Some(sender) = self.senders.get_mut(&address) else { return Vec::new() };
-        let mut gone = sender.set_account(account);
+        let used = sender.set_account(account);
         let unpayable: Vec<u64> =
             sender.txs.iter().filter(|(_, e)| e.cost > account.balance).map(|(n, _)| *n).collect();
-        gone.extend(unpayable.into_iter().filter_map(|n| sender.take(n)));
-        gone.iter().for_each(|e| self.forget(e));
-        let mut hashes: Vec<B256> = gone.iter().map(|e| e.tx.hash()).collect();
-        hashes.extend(self.trim_and_index(address));
-        hashes
+        let unpayable: Vec<Entry> = unpayable.into_iter().filter_map(|n| sender.take(n)).collect();
+        used.iter().chain(&unpayable).for_each(|e| self.forget(e));
+        let mut gone: Vec<(B256, Gone)> = used.iter().map(|e| (e.tx.hash(), Gone::NonceUsed)).collect();
+        gone.extend(unpayable.iter().map(|e| (e.tx.hash(), Gone::Unpayable)));
+        gone.extend(self.trim_and_index(address).into_iter().map(|h| (h, Gone::TooFar)));
+        gone
     }
 
     fn drop_expired(&mut self, next: Height, dropped: &mut Vec<B256>) {
@@ -279,18 +347,21 @@ impl Mempool {
             && until < next
         {
             self.expiry.pop_first();
-            dropped.extend(self.remove(&hash).map(|t| t.hash()));
+            dropped.extend(self.take_out(&hash, Gone::Expired(until)).map(|t| t.hash()));
         }
     }
 
-    fn drop_old_queued(&mut self, now_ms: Millis, dropped: &mut Vec<B256>) {
+    fn drop_old(&mut self, now_ms: Millis, dropped: &mut Vec<B256>) {
         if now_ms < self.next_sweep_ms {
             return;
         }
         self.next_sweep_ms = now_ms.saturating_add(SWEEP_INTERVAL_MS);
         let deadline = now_ms.saturating_sub(self.config.queued_lifetime_ms);
-        let old: Vec<B256> = self.queued.iter().filter(|k| k.arrived_ms < deadline).map(|k| k.hash).collect();
-        dropped.extend(old.iter().filter_map(|h| self.remove(h)).map(|t| t.hash()));
+        let mut old: Vec<B256> = self.queued.iter().filter(|k| k.arrived_ms < deadline).map(|k| k.hash).collect();
+        let deadline = now_ms.saturating_sub(self.config.pending_lifetime_ms);
+        let waiting = self.senders.values().flat_map(Sender::executable);
+        old.extend(waiting.filter(|(_, e)| e.arrived_ms < deadline).map(|(_, e)| e.tx.hash()));
+        dropped.extend(old.iter().filter_map(|h| self.take_out(h, Gone::TooOld)).map(|t| t.hash()));
     }
 
     /// Executable transactions that can be in the block of this height with this base fee: by tip, then by arrival, each
@@ -312,6 +383,21 @@ impl Mempool {
     pub fn get(&self, hash: &B256) -> Option<&Arc<Transaction>> {
         let (address, nonce) = self.by_hash.get(hash)?;
         self.senders.get(address)?.txs.get(nonce).map(|e| &e.tx)
+    }
+
+    /// Why a transaction left lately without being in a block.
+    #[must_use]
+    pub fn why_gone(&self, hash: &B256) -> Option<&Gone> {
+        self.memory.why(hash)
+    }
+
+    /// The transactions that came by RPC, in the order in which they came.
+    #[must_use]
+    pub fn local(&self) -> Vec<Arc<Transaction>> {
+        let entries = self.senders.values().flat_map(|s| s.txs.values());
+        let mut local: Vec<&Entry> = entries.filter(|e| e.origin == Origin::Local).collect();
+        local.sort_unstable_by_key(|e| e.seq);
+        local.into_iter().map(|e| e.tx.clone()).collect()
     }
 
     /// Whether a transaction is there.
@@ -362,6 +448,17 @@ impl Mempool {
         let hash = entry.tx.hash();
         self.by_hash.remove(&hash);
         self.bytes -= entry.bytes();
+        if let Some(count) = self.lanes.get_mut(&entry.lane) {
+            *count -= 1;
+        }
+        if let Origin::Peer(peer) = entry.origin
+            && let Some(count) = self.peers.get_mut(&peer)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.peers.remove(&peer);
+            }
+        }
         if let Some(until) = entry.valid_until {
             self.expiry.remove(&(until, hash));
         }
@@ -400,6 +497,7 @@ impl Mempool {
             gone.iter().for_each(|e| self.forget(e));
             hashes.extend(gone.iter().map(|e| e.tx.hash()));
         }
+        hashes.iter().for_each(|h| self.memory.note(*h, Gone::TooFar));
         self.index(address);
         hashes
     }
@@ -438,6 +536,18 @@ impl Mempool {
         assert_eq!(self.queued, queued, "the index of queued ones is exact");
         let tails: BTreeSet<_> = self.senders.iter().filter_map(|(a, s)| TailKey::of(*a, s)).collect();
         assert_eq!(self.tails, tails, "the index of tails is exact");
+        for lane in Lane::ALL {
+            let count = entries().filter(|e| e.lane == lane).count();
+            assert_eq!(self.lanes.get(&lane).copied().unwrap_or(0), count, "{lane:?} is counted");
+            assert!(count <= self.config.max_transactions / lane.share(), "{lane:?} keeps to its share");
+        }
+        let mut peers = HashMap::new();
+        for e in entries() {
+            if let Origin::Peer(peer) = e.origin {
+                *peers.entry(peer).or_insert(0) += 1;
+            }
+        }
+        assert_eq!(self.peers, peers, "peers are counted");
         let expiry: BTreeSet<_> = entries().filter_map(|e| Some((e.valid_until?, e.tx.hash()))).collect();
         assert_eq!(self.expiry, expiry, "the index of windows is exact");
     }

@@ -8,7 +8,10 @@ use std::{
 
 use basalt_primitives::{Height, Transaction};
 
-use super::sender::{Entry, Sender};
+use super::{
+    Lane,
+    sender::{Entry, Sender},
+};
 
 /// Executable transactions, best first. One heap entry per sender, so the first is found in O(senders) and each next in
 /// O(log senders); nothing is copied.
@@ -20,8 +23,8 @@ pub struct Ready<'a> {
 
 /// A sender's next transaction and those after it.
 struct Cursor<'a> {
-    /// Tip, then earliest arrival.
-    rank: (u128, Reverse<u64>),
+    /// Lane, tip, then earliest arrival.
+    rank: (Lane, u128, Reverse<u64>),
     next: &'a Entry,
     rest: btree_map::Range<'a, u64, Entry>,
 }
@@ -38,7 +41,7 @@ impl<'a> Cursor<'a> {
     fn new(mut rest: btree_map::Range<'a, u64, Entry>, base_fee: u64, height: Height) -> Option<Self> {
         let next = rest.next()?.1;
         let tip = next.tip_at(base_fee, height)?;
-        Some(Self { rank: (tip, Reverse(next.seq)), next, rest })
+        Some(Self { rank: (next.lane, tip, Reverse(next.seq)), next, rest })
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use alloy_primitives::U256;
 use basalt_primitives::{Height, Transaction};
 
-use super::{MempoolConfig, intrinsic};
+use super::{Lane, MempoolConfig, Origin, intrinsic};
 
 /// What admission needs to know of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +15,9 @@ pub struct AccountView {
     /// Wei.
     pub balance: U256,
 }
+
+/// Lane, fee per gas, tip per gas.
+pub(super) type Rank = (Lane, u128, u128);
 
 /// A transaction in the pool, with what is asked often.
 #[derive(Clone, Debug)]
@@ -26,22 +29,35 @@ pub(super) struct Entry {
     pub cost: U256,
     pub fee: u128,
     pub tip: u128,
+    pub lane: Lane,
+    pub origin: Origin,
     /// First and last height of a native transaction.
     pub valid_from: Height,
     pub valid_until: Option<Height>,
 }
 
 impl Entry {
-    pub fn new(tx: Arc<Transaction>, seq: u64, arrived_ms: u64) -> Self {
+    pub fn new(tx: Arc<Transaction>, seq: u64, arrived_ms: u64, lane: Lane, origin: Origin) -> Self {
         let p = tx.payload();
         let (valid_from, valid_until) = intrinsic::window(p).unwrap_or((Height::GENESIS, None));
         let (cost, fee, tip) = (p.max_cost(), p.max_fee_per_gas(), p.max_priority_fee_per_gas());
-        Self { tx, seq, arrived_ms, cost, fee, tip, valid_from, valid_until }
+        Self { tx, seq, arrived_ms, cost, fee, tip, lane, origin, valid_from, valid_until }
     }
 
     /// What it is taken to cost in memory.
     pub fn bytes(&self) -> usize {
         self.tx.raw().len() + MempoolConfig::OVERHEAD_BYTES
+    }
+
+    /// What decides who gives way: the lane, then the price.
+    pub const fn rank(&self) -> Rank {
+        (self.lane, self.fee, self.tip)
+    }
+
+    /// Whether it does nothing but use up its nonce: no value, no data, to its own sender.
+    pub fn is_cancel(&self) -> bool {
+        let p = self.tx.payload();
+        p.to() == Some(self.tx.sender()) && p.value().is_zero() && p.input().is_empty()
     }
 
     /// The tip per gas in a block with this base fee at this height; `None` when it cannot be in that block.

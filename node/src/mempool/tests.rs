@@ -153,11 +153,111 @@ fn a_replacement_pays_ten_percent_more() {
 }
 
 #[test]
-fn where_gas_is_free_an_equal_price_replaces() {
+fn where_gas_is_free_a_transaction_can_be_cancelled_once() {
     let mut pool = pool();
-    put(&mut pool, priced(1, 0, 0)).expect("taken");
-    let cancel = sign(1, NativeTx { value: U256::ZERO, ..transfer(0) });
-    assert!(put(&mut pool, cancel).expect("cancels").replaced.is_some());
+    let first = put(&mut pool, priced(1, 0, 0)).expect("taken").tx.hash();
+    let other = sign(1, NativeTx { value: U256::from(2), ..transfer(0) });
+    let text = put(&mut pool, other).expect_err("free transactions do not chase each other").to_string();
+    assert!(text.starts_with("replacement transaction underpriced") && text.contains("0 wei without data"), "{text}");
+    let nothing = NativeTx { value: U256::ZERO, to: Some(address(1)), ..transfer(0) };
+    let cancel = put(&mut pool, sign(1, nothing.clone())).expect("cancels");
+    assert_eq!(cancel.replaced, Some(first));
+    let again = sign(1, NativeTx { gas_limit: 22_000, ..nothing });
+    assert!(matches!(put(&mut pool, again), Err(PoolError::FreeReplacement { nonce: 0, .. })));
+    assert!(put(&mut pool, priced(1, 0, 1)).expect("whoever pays replaces").replaced.is_some());
+    assert_eq!(pool.why_gone(&first), Some(&Gone::Replaced(cancel.tx.hash())));
+}
+
+#[test]
+fn lanes_come_before_prices_and_keep_to_their_share() {
+    let config = MempoolConfig { max_transactions: 16, essential: [address(3)].into(), ..MempoolConfig::default() };
+    let mut pool = Mempool::new(config);
+    let put = |pool: &mut Mempool, tx, lane| {
+        let inserted = pool.insert_from(tx, rich(0), &ctx(), lane, Origin::Local).expect("taken");
+        pool.assert_invariants();
+        inserted
+    };
+    put(&mut pool, priced(1, 0, 9), Lane::Normal);
+    put(&mut pool, priced(3, 0, 0), Lane::Normal);
+    put(&mut pool, priced(2, 0, 0), Lane::System);
+    assert_eq!(order(&pool, 0), [(address(2), 0), (address(3), 0), (address(1), 0)]);
+    // An eighth of 16: the third system transaction is a normal one.
+    put(&mut pool, priced(4, 0, 0), Lane::System);
+    let third = put(&mut pool, priced(5, 0, 0), Lane::System).tx.hash();
+    assert_eq!(pool.explain(&third).and_then(|e| e.lane), Some(Lane::Normal));
+    // Full: the essential one displaces the cheapest normal one, whatever it pays.
+    (0..11).for_each(|n| drop(put(&mut pool, priced(6, n, 5), Lane::Normal)));
+    assert_eq!(pool.len(), 16);
+    let evicted = put(&mut pool, priced(3, 1, 0), Lane::Normal).evicted;
+    assert_eq!(evicted, [third]);
+    assert_eq!(pool.why_gone(&third), Some(&Gone::Evicted));
+}
+
+#[test]
+fn one_peer_cannot_fill_the_pool_alone() {
+    let mut pool = Mempool::new(MempoolConfig { max_transactions: 8, ..MempoolConfig::default() });
+    let insert = |pool: &mut Mempool, seed, nonce, origin| {
+        let result = pool.insert_from(priced(seed, nonce, 0), rich(0), &ctx(), Lane::Normal, origin);
+        pool.assert_invariants();
+        result
+    };
+    for nonce in 0..6 {
+        insert(&mut pool, 1, nonce, Origin::Peer(7)).expect("within three quarters");
+    }
+    let refused = insert(&mut pool, 1, 6, Origin::Peer(7));
+    assert!(matches!(refused, Err(PoolError::PeerLimit { count: 6, limit: 6 })), "{refused:?}");
+    insert(&mut pool, 1, 6, Origin::Peer(8)).expect("another peer may");
+    insert(&mut pool, 2, 0, Origin::Local).expect("and so may its owner");
+    pool.on_block(&block(&[(address(1), rich(3))], 11));
+    insert(&mut pool, 1, 7, Origin::Peer(7)).expect("room again");
+    assert_eq!(pool.local().len(), 1, "only what came by RPC is written down");
+}
+
+#[test]
+fn what_no_block_takes_expires() {
+    let mut pool = pool();
+    let stuck = put(&mut pool, priced(1, 0, 1)).expect("taken").tx.hash();
+    let day = MempoolConfig::default().pending_lifetime_ms;
+    let sweep = |pool: &mut Mempool, now_ms| pool.on_block(&BlockUpdate { now_ms, base_fee: 5, ..block(&[], 11) });
+    assert!(sweep(&mut pool, 1_000 + day).is_empty());
+    assert_eq!(sweep(&mut pool, 60_000 + day), [stuck]);
+    pool.assert_invariants();
+    assert_eq!(pool.why_gone(&stuck), Some(&Gone::TooOld));
+}
+
+#[test]
+fn what_is_stuck_is_explained_with_a_mend() {
+    let mut pool = pool();
+    let at_five = PoolContext { base_fee: 5, ..ctx() };
+    let mut put = |tx| pool.insert(tx, rich(0), &at_five).expect("taken").tx.hash();
+    let ready = put(priced(1, 0, 9));
+    let cheap = put(priced(1, 1, 3));
+    let behind = put(priced(1, 2, 9));
+    let far = put(priced(1, 7, 9));
+    let later = put(sign(2, NativeTx { max_fee_per_gas: 9, valid_from: Height(20), ..transfer(0) }));
+    let told = |hash| {
+        let e = pool.explain(&hash).expect("known");
+        (e.state, format!("{}; {}", e.reason, e.mend))
+    };
+    let expect = |hash, state, words: &[&str]| {
+        let (found, text) = told(hash);
+        assert_eq!(found, state, "{text}");
+        words.iter().for_each(|w| assert!(text.contains(w), "{w:?} is not in {text:?}"));
+    };
+    expect(ready, Standing::Ready, &["0 transactions are before it"]);
+    expect(cheap, Standing::Waiting, &["offers 3 wei", "asks for 5", "same nonce"]);
+    expect(behind, Standing::Waiting, &["nonce 1", "must go first", "asks for 5"]);
+    expect(far, Standing::Queued, &["4 earlier nonces", "send the transaction with nonce 3"]);
+    expect(later, Standing::Waiting, &["valid from block 20"]);
+    assert_eq!(pool.explain_sender(&address(1)).and_then(|e| e.hash), Some(cheap), "what holds up the others");
+    assert_eq!(pool.explain_sender(&address(9)), None);
+    pool.remove(&cheap);
+    expect_gone(&pool, cheap);
+}
+
+fn expect_gone(pool: &Mempool, hash: alloy_primitives::B256) {
+    let e = pool.explain(&hash).expect("remembered");
+    assert!(e.state == Standing::Gone && e.reason.contains("could not run"), "{e:?}");
 }
 
 #[test]
@@ -267,6 +367,8 @@ enum Op {
         fee: u128,
         data: usize,
         until: Option<u64>,
+        lane: Lane,
+        peer: Option<u64>,
     },
     /// Runs this many of the best executable ones in a block.
     Block {
@@ -284,8 +386,14 @@ enum Op {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => (0..6u8, 0..24u64, 0..5u128, 0..200usize, proptest::option::of(10..40u64))
-            .prop_map(|(seed, nonce, fee, data, until)| Op::Insert { seed, nonce, fee, data, until }),
+        8 => (
+            (0..6u8, 0..24u64, 0..5u128, 0..200usize, proptest::option::of(10..40u64)),
+            proptest::sample::select(&Lane::ALL[..]),
+            proptest::option::of(0..2u64),
+        )
+            .prop_map(|((seed, nonce, fee, data, until), lane, peer)| {
+                Op::Insert { seed, nonce, fee, data, until, lane, peer }
+            }),
         1 => (0..6usize).prop_map(|take| Op::Block { take }),
         1 => (0..6u8, 0..24u64).prop_map(|(seed, nonce)| Op::Remove { seed, nonce }),
         1 => (0..6u8, 0..500_000u64).prop_map(|(seed, balance)| Op::Impoverish { seed, balance }),
@@ -297,6 +405,8 @@ struct World {
     pool: Mempool,
     accounts: Vec<AccountView>,
     next: u64,
+    /// Everything that was taken, in order.
+    arrivals: Vec<alloy_primitives::B256>,
 }
 
 impl World {
@@ -308,12 +418,22 @@ impl World {
             max_nonce_gap: 5,
             ..MempoolConfig::default()
         };
-        Self { pool: Mempool::new(config), accounts: vec![rich(0); 6], next: 10 }
+        Self { pool: Mempool::new(config), accounts: vec![rich(0); 6], next: 10, arrivals: Vec::new() }
     }
 
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Insert { seed, nonce, fee, data, until } => self.insert(seed, nonce, fee, data, until),
+            Op::Insert { seed, nonce, fee, data, until, lane, peer } => {
+                let tx = NativeTx {
+                    max_fee_per_gas: fee,
+                    max_priority_fee_per_gas: fee,
+                    input: vec![0; data].into(),
+                    gas_limit: 100_000,
+                    valid_until: until.map(Height),
+                    ..transfer(nonce)
+                };
+                self.insert(seed, tx, lane, peer.map_or(Origin::Local, Origin::Peer));
+            }
             Op::Block { take } => self.block(take),
             Op::Remove { seed, nonce } => {
                 let hash = self.pool.content_of(&address(seed)).pending.get(nonce as usize).map(|t| t.hash());
@@ -326,22 +446,35 @@ impl World {
         }
         self.pool.assert_invariants();
         self.assert_consecutive();
+        self.assert_order();
     }
 
-    fn insert(&mut self, seed: u8, nonce: u64, fee: u128, data: usize, until: Option<u64>) {
-        let tx = NativeTx {
-            max_fee_per_gas: fee,
-            max_priority_fee_per_gas: fee,
-            input: vec![0; data].into(),
-            gas_limit: 100_000,
-            valid_until: until.map(Height),
-            ..transfer(nonce)
+    /// The order is that of the simple rule: again and again the best of what each sender has next.
+    fn assert_order(&self) {
+        let mut queues: Vec<Vec<_>> = self.pool.content().into_values().map(|s| s.pending).collect();
+        let lane = |t: &Transaction| self.pool.explain(&t.hash()).and_then(|e| e.lane);
+        let arrived = |t: &Transaction| self.arrivals.iter().rposition(|h| *h == t.hash());
+        let rank = |t: &Transaction| (lane(t), t.payload().max_fee_per_gas(), std::cmp::Reverse(arrived(t)));
+        let valid = |t: &Transaction| match t.payload() {
+            basalt_primitives::tx::Payload::Native(n) => n.tx.valid_until.is_none_or(|u| u >= Height(self.next)),
+            basalt_primitives::tx::Payload::Ethereum(_) => true,
         };
+        for given in self.pool.ready(0, Height(self.next)) {
+            queues.retain(|q| q.first().is_some_and(|t| valid(t)));
+            let best = queues.iter_mut().max_by_key(|q| rank(&q[0])).expect("the rule has one too").remove(0);
+            assert_eq!(given.hash(), best.hash());
+        }
+        queues.retain(|q| q.first().is_some_and(|t| valid(t)));
+        assert!(queues.is_empty(), "the rule would give more");
+    }
+
+    fn insert(&mut self, seed: u8, tx: NativeTx, lane: Lane, origin: Origin) {
         let before = self.pool.content();
         let ctx = PoolContext { next_height: Height(self.next), ..ctx() };
-        match self.pool.insert(sign(seed, tx), self.accounts[usize::from(seed)], &ctx) {
+        match self.pool.insert_from(sign(seed, tx), self.accounts[usize::from(seed)], &ctx, lane, origin) {
             Err(_) => assert_eq!(hashes(&before), hashes(&self.pool.content()), "a refusal changes nothing"),
             Ok(inserted) => {
+                self.arrivals.push(inserted.tx.hash());
                 let executable = |h| before.values().any(|s| s.pending.iter().any(|t| t.hash() == h));
                 if inserted.evicted.into_iter().any(executable) {
                     assert!(inserted.ready, "only an executable one displaces an executable one");

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, U256};
 use basalt_execution::trie::AccountProof;
+use basalt_primitives::{
+    Header, Height, Log, Millis, PublicKey, Receipt, Round, Transaction, state::Account, tx::TxError,
+};
 pub use basalt_storage::{FoundLog, LogQuery};
-use basalt_primitives::{Header, Height, Log, Millis, PublicKey, Receipt, Round, Transaction, state::Account, tx::TxError};
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use crate::mempool::{PoolContent, PoolError, PoolStatus, SenderContent};
+use crate::mempool::{Explanation, PoolContent, PoolError, PoolStatus, SenderContent};
 
 /// An executed block as clients see it: with its own results, not the parent's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -305,6 +307,10 @@ pub trait PoolReader: Send + Sync {
     fn content_of(&self, sender: &Address) -> SenderContent;
     /// A transaction.
     fn get(&self, hash: &B256) -> Option<Arc<Transaction>>;
+    /// Why a transaction waits or left; `None` when the pool knows nothing of it.
+    fn explain(&self, hash: &B256) -> Option<Explanation>;
+    /// About the transaction of a sender that holds up the others; `None` when nothing of the sender waits.
+    fn explain_sender(&self, sender: &Address) -> Option<Explanation>;
     /// The nonce a sender's next transaction should have; `None` when nothing of the sender waits.
     fn next_nonce(&self, sender: &Address) -> Option<u64>;
     /// Wall time since when transactions that a block could take have been waiting; `None` when none wait.

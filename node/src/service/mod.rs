@@ -12,7 +12,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
-use basalt_primitives::{ChainSpec, SecretKey};
+use basalt_primitives::{Bytes, ChainSpec, SecretKey};
 use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -23,7 +23,7 @@ use crate::{
     driver::{bodies::Bodies, executor::Worker, runtime, verify::Verifier},
     ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
-    mempool::{MempoolConfig, SharedPool},
+    mempool::{Journal, MempoolConfig, SharedPool},
     monitor::{self, Metrics, MetricsServer, NodeLabels},
     network::{ChainInfo, Identity, Network, NetworkConfig},
     proposer::Proposer,
@@ -31,6 +31,8 @@ use crate::{
     sync::{Blocks, Fetcher, Progress, Syncer},
 };
 
+/// File of the mempool's journal in the data directory.
+const JOURNAL: &str = "mempool.journal";
 /// Folder of block dumps below the data directory.
 const DUMPS: &str = "dumps";
 /// How long the parts may take to end after a stop was asked for.
@@ -74,6 +76,18 @@ fn identities(config: &NodeConfig) -> anyhow::Result<Identities> {
     Ok(Identities { node, validator })
 }
 
+/// The mempool's journal and what it kept, if it is wanted.
+fn open_journal(config: &NodeConfig) -> anyhow::Result<(Option<Journal>, Vec<Bytes>)> {
+    if !config.mempool.journal {
+        return Ok((None, Vec::new()));
+    }
+    let path = config.data_dir.join(JOURNAL);
+    let (journal, waiting) = Journal::open(&path).with_context(|| {
+        format!("cannot open {}; mend its permissions, or set mempool.journal to false", path.display())
+    })?;
+    Ok((Some(journal), waiting))
+}
+
 fn ledger_options(config: &NodeConfig) -> OpenOptions {
     OpenOptions {
         cache_bytes: config.storage.cache_mib << 20,
@@ -96,6 +110,8 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         max_transactions: config.mempool.max_transactions,
         max_bytes: config.mempool.max_mib << 20,
         max_per_sender: config.mempool.max_per_sender,
+        max_peer_percent: config.mempool.max_peer_percent,
+        essential: config.mempool.essential.iter().copied().collect(),
         ..MempoolConfig::default()
     });
     let clock: SharedClock = Arc::new(SystemClock);
@@ -167,12 +183,16 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         events: node_events.clone(),
     };
     let engine_thread = runtime::start(parts, mailbox, restored)?;
+    let (journal, waiting) = open_journal(&config)?;
     let ingress = Ingress::start(ingress::Parts {
         admission: Admission { chain: chain.clone(), pool: pool.clone(), clock },
         network: network.clone(),
         driver: driver.clone(),
         events: node_events.clone(),
+        journal,
     })?;
+    let replayed = ingress.clone();
+    tokio::task::spawn_blocking(move || replayed.replay(waiting));
     glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
     let syncer = Syncer {
         chain: chain.clone(),
