@@ -2,10 +2,10 @@
 //!
 //! Signatures are checked before anything else costs memory: what waits here are bounded queues of encoded bytes.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use basalt_primitives::{
-    Address, B256, Bytes, Transaction, ValidatorSet,
+    Address, B256, Bytes, Height, Transaction, ValidatorSet,
     tx::{self, Unverified},
 };
 use basalt_storage::Reader as _;
@@ -46,13 +46,16 @@ enum From {
     Rpc(oneshot::Sender<Answer>),
     Peer(BatchId),
     /// They came by RPC before the node was restarted.
-    Journal,
+    Journal {
+        /// Whether nothing of the journal comes after these.
+        last: bool,
+    },
 }
 
 impl From {
     fn origin(&self) -> Origin {
         match self {
-            Self::Rpc(_) | Self::Journal => Origin::Local,
+            Self::Rpc(_) | Self::Journal { .. } => Origin::Local,
             Self::Peer(id) => Origin::Peer(id.peer_number()),
         }
     }
@@ -99,11 +102,16 @@ impl Ingress {
         Ok(Self { rpc, peers })
     }
 
-    /// Takes in what the journal kept; what has found its way into a block meanwhile is refused as usual.
-    pub fn replay(&self, raws: Vec<Bytes>) {
-        for chunk in raws.chunks(BATCH) {
-            // Waits while the queue is full; an error means that the node is stopping.
-            let _ = self.rpc.send(Batch { raws: chunk.to_vec(), from: From::Journal });
+    /// Takes in what the journal kept, and then writes the journal anew with what still waits: what has found its way into a
+    /// block meanwhile is refused as usual. Blocks while the queue is full.
+    pub fn replay(&self, raws: &[Bytes]) {
+        let mut chunks = raws.chunks(BATCH).peekable();
+        while let Some(chunk) = chunks.next() {
+            let from = From::Journal { last: chunks.peek().is_none() };
+            if self.rpc.send(Batch { raws: chunk.to_vec(), from }).is_err() {
+                // The node is stopping; the journal stays as it is.
+                return;
+            }
         }
     }
 
@@ -158,46 +166,55 @@ impl Parts {
         let (raws, origins): (Vec<_>, Vec<_>) =
             batches.into_iter().map(|b| ((b.raws, b.from.origin()), b.from)).unzip();
         let admitted = self.admission.admit_from(raws);
-        let mut own = Vec::new();
-        let (mut pass_on, mut fresh) = (Vec::new(), Vec::new());
+        let taken = |keep: fn(&From) -> bool| -> Vec<Arc<Transaction>> {
+            let batches = admitted.iter().zip(&origins).filter(|(_, from)| keep(from));
+            batches.flat_map(|(results, _)| results.iter().flatten()).cloned().collect()
+        };
+        // Written down before anyone is told that they were taken.
+        self.write_down(&taken(|f| matches!(f, From::Rpc(_))));
+        if origins.iter().any(|f| matches!(f, From::Journal { last: true })) {
+            self.rewrite_journal();
+        }
+        let (fresh, own) = (taken(|_| true), taken(|f| !matches!(f, From::Peer(_))));
         for (results, from) in admitted.into_iter().zip(origins) {
-            let new = results.iter().filter_map(|r| r.as_ref().ok());
-            fresh.extend(new.clone().cloned());
             match from {
-                From::Journal => pass_on.extend(new.map(|tx| tx.raw().clone())),
-                From::Rpc(answer) => {
-                    own.extend(new.map(|tx| tx.raw().clone()));
-                    // The caller may have gone; its transactions stay.
-                    let _ = answer.send(results.into_iter().map(|r| r.map(|tx| tx.hash())).collect());
-                }
+                From::Journal { .. } => {}
+                // The caller may have gone; its transactions stay.
+                From::Rpc(answer) => drop(answer.send(results.into_iter().map(|r| r.map(|tx| tx.hash())).collect())),
                 From::Peer(id) => self.network.report_batch(id, verdict(&results)),
             }
         }
-        self.write_down(&own);
-        pass_on.append(&mut own);
-        if !pass_on.is_empty() {
-            self.network.broadcast_transactions(pass_on);
+        if !own.is_empty() {
+            self.network.broadcast_transactions(own.iter().map(|tx| tx.raw().clone()).collect());
         }
         if !fresh.is_empty() {
             self.events.admitted(&fresh);
             self.driver.work();
         }
     }
-}
 
-impl Parts {
+    fn write_down(&mut self, own: &[Arc<Transaction>]) {
+        if own.is_empty() {
+            return;
+        }
+        self.with_journal(|journal| journal.append(own.iter().map(|tx| tx.raw())));
+        if self.journal.as_ref().is_some_and(Journal::is_long) {
+            self.rewrite_journal();
+        }
+    }
+
+    fn rewrite_journal(&mut self) {
+        let waiting = self.admission.pool.lock().local();
+        self.with_journal(|journal| journal.rewrite(waiting.iter().map(|tx| tx.raw())));
+    }
+
     /// A journal that cannot be written costs only itself: transactions go on as without it.
-    fn write_down(&mut self, own: &[Bytes]) {
-        let Some(journal) = self.journal.as_mut().filter(|_| !own.is_empty()) else { return };
-        let written = journal.append(own).and_then(|()| {
-            if !journal.is_long() {
-                return Ok(());
-            }
-            let waiting = self.admission.pool.lock().local();
-            journal.rewrite(waiting.iter().map(|tx| tx.raw()))
-        });
-        if let Err(e) = written {
-            tracing::error!("the mempool's journal cannot be written and is given up until the node restarts: {e}");
+    fn with_journal(&mut self, act: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
+        if let Some(Err(e)) = self.journal.as_mut().map(act) {
+            tracing::error!(
+                "the mempool's journal cannot be written and is given up until the node is restarted: {e}; see to the disk and its \
+                 permissions"
+            );
             self.journal = None;
         }
     }
@@ -240,10 +257,10 @@ impl Admission {
     }
 
     /// A validator's call of a system contract has a lane of its own.
-    fn lane(&self, tx: &Transaction, validators: &ValidatorSet) -> Lane {
+    fn lane(tx: &Transaction, validators: Option<&ValidatorSet>) -> Lane {
         let to_system = tx.payload().to().is_some_and(|to| is_system_contract(&to));
         // Deriving addresses costs hashes, and hardly anything goes to system contracts.
-        let by_validator = || validators.as_slice().iter().any(|v| v.address() == tx.sender());
+        let by_validator = || validators.is_some_and(|set| set.as_slice().iter().any(|v| v.address() == tx.sender()));
         if to_system && by_validator() { Lane::System } else { Lane::Normal }
     }
 
@@ -280,10 +297,48 @@ impl Admission {
             .zip(origins)
             .map(|(r, origin): (Result<_, SubmitError>, _)| {
                 let (tx, account) = r?;
-                let lane = self.lane(&tx, &validators);
+                let lane = Self::lane(&tx, validators.as_deref());
                 Ok(pool.insert_from(tx, account, &context, lane, *origin)?.tx)
             })
             .collect()
+    }
+}
+
+/// How long a transaction waits without any block coming before it is passed on again; doubles up to [`REPEAT_CAP`].
+const REPEAT_AFTER: Duration = Duration::from_secs(6);
+/// The longest wait.
+const REPEAT_CAP: Duration = Duration::from_secs(60);
+/// Bytes passed on again at once: one batch.
+const REPEAT_BYTES: usize = 64 << 10;
+
+/// Passes transactions on again. Gossip may have lost them (a node that was cut off, a full queue); then only this node sees a
+/// reason for a block, and one node's word moves nobody: without this, they would wait for ever in a network that has nothing
+/// else to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Repeater {
+    head: Height,
+    since: Duration,
+    wait: Duration,
+}
+
+impl Default for Repeater {
+    fn default() -> Self {
+        Self { head: Height::GENESIS, since: Duration::ZERO, wait: REPEAT_AFTER }
+    }
+}
+
+impl Repeater {
+    /// What to pass on again at `now` (monotonic), with the chain at `head`; mostly nothing.
+    pub fn due(&mut self, now: Duration, head: Height, pool: &SharedPool) -> Vec<Bytes> {
+        if head != self.head || pool.lock().work_since_ms().is_none() {
+            *self = Self { head, since: now, wait: REPEAT_AFTER };
+            return Vec::new();
+        }
+        if now.saturating_sub(self.since) < self.wait {
+            return Vec::new();
+        }
+        (self.since, self.wait) = (now, (self.wait * 2).min(REPEAT_CAP));
+        pool.lock().waiting(REPEAT_BYTES)
     }
 }
 
@@ -296,5 +351,40 @@ fn verdict(results: &[Admitted]) -> BatchVerdict {
         BatchVerdict::Relay
     } else {
         BatchVerdict::Ignore
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mempool::{MempoolConfig, test_util};
+
+    const fn at(s: u64) -> Duration {
+        Duration::from_secs(s)
+    }
+
+    #[test]
+    fn what_no_block_takes_is_passed_on_again_ever_more_seldom() {
+        assert!(REPEAT_AFTER > crate::network::DUPLICATES_FOR, "else gossip takes it for a duplicate");
+        let pool = SharedPool::new(MempoolConfig::default());
+        let mut repeater = Repeater::default();
+        assert!(repeater.due(at(100), Height(1), &pool).is_empty(), "nothing waits");
+        let tx = test_util::sign(1, test_util::transfer(0));
+        let raw = tx.raw().clone();
+        let context = PoolContext {
+            next_height: Height(2),
+            base_fee: 0,
+            gas_limit: 30_000_000,
+            fork: basalt_primitives::chainspec::EvmFork::Osaka,
+            now_ms: 1,
+        };
+        let account = AccountView { nonce: 0, balance: alloy_primitives::U256::MAX };
+        pool.lock().insert(tx, account, &context).expect("admitted");
+        assert!(repeater.due(at(105), Height(1), &pool).is_empty(), "it may still come by itself");
+        assert_eq!(repeater.due(at(106), Height(1), &pool), std::slice::from_ref(&raw));
+        assert!(repeater.due(at(117), Height(1), &pool).is_empty());
+        assert_eq!(repeater.due(at(118), Height(1), &pool), std::slice::from_ref(&raw));
+        assert!(repeater.due(at(200), Height(2), &pool).is_empty(), "blocks come: its turn comes too");
+        assert_eq!(repeater.due(at(206), Height(2), &pool), [raw], "and the wait begins anew");
     }
 }

@@ -1,5 +1,6 @@
 //! The Basalt node: everything around the engines, the executor and the ledger that makes them a running process.
 
+pub mod audit;
 pub mod bench;
 pub mod chain;
 mod client;
@@ -7,6 +8,8 @@ pub mod clock;
 pub mod cmd;
 pub mod config;
 pub mod driver;
+pub mod evidence;
+pub mod explain;
 pub mod ingress;
 pub mod keys;
 pub mod mempool;

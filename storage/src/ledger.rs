@@ -47,7 +47,8 @@ impl Ledger {
         options: &OpenOptions,
         genesis: impl FnOnce() -> GenesisState,
     ) -> Result<Self, StorageError> {
-        let exists = prepare(path)?;
+        // On a disk in memory nobody else's files can be in the way, and creating is idempotent.
+        let exists = options.memory.is_none() && prepare(path)?;
         let database = Arc::new(Database::open(path, spec.hash_fn, options, !exists)?);
         if !open::is_initialised(&database)? {
             write_genesis(&database, spec, &genesis())?;

@@ -27,7 +27,7 @@ pub use error::StorageError;
 pub use history::{Changed, HistoryRange, Pruned, State};
 pub use ledger::Ledger;
 pub use logs::{FoundLog, FoundLogs, LogQuery, SearchEnd, SearchLimits};
-pub use options::OpenOptions;
+pub use options::{MemoryDisk, OpenOptions};
 pub use reader::Reader;
 pub use sign_record::SignRecord;
 pub use types::{BlockCommit, GenesisState, Head, Outcome, Skipped, Summary, TxLocation};

@@ -1,7 +1,19 @@
 //! End to end: real processes, started by the command line from nothing, with real keys, disks and sockets.
 
 mod bad_input;
+mod bench;
+mod explain;
+mod hosts;
+mod mempool;
+mod monitor;
 mod net;
+mod partition;
+mod process;
+mod recovery;
+mod release;
+#[path = "override.rs"]
+mod set_override;
 mod survival;
 mod transactions;
+mod validators;
 mod wallet;

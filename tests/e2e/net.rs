@@ -69,7 +69,9 @@ impl Net {
         args.extend(["--rpc-port", &rpc, "--metrics-port", &metrics, "--p2p-port", &p2p]);
         args.extend(more);
         basalt_ok(&args);
-        let nodes = (0..validators).map(|i| format!("http://127.0.0.1:{}", port + i)).collect();
+        let at = more.iter().position(|a| *a == "--followers");
+        let followers: u16 = at.and_then(|i| more.get(i + 1)?.parse().ok()).unwrap_or(0);
+        let nodes = (0..validators + followers).map(|i| format!("http://127.0.0.1:{}", port + i)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(10))
@@ -78,6 +80,26 @@ impl Net {
             .build()
             .expect("client");
         Self { folder, runtime, http, nodes }
+    }
+
+    /// Moves the nodes, not started yet, to other addresses; ports stay.
+    pub fn relocate(&mut self, addresses: &[String]) {
+        let port = |url: &String| url.rsplit(':').next().expect("a port").parse::<u16>().expect("a number");
+        let first = port(&self.nodes[0]);
+        let files = (0..self.len()).map(|n| self.dir().join(format!("nodes/node{n}/node.toml")));
+        for file in files.chain([self.dir().join("network.toml")]) {
+            let mut text = std::fs::read_to_string(&file).expect("reads");
+            for (n, address) in addresses.iter().enumerate() {
+                for base in [first, first + 20, first + 40] {
+                    let port = base + u16::try_from(n).expect("few nodes");
+                    text = text.replace(&format!("127.0.0.1:{port}\""), &format!("{address}:{port}\""));
+                    text = text.replace(&format!("/ip4/127.0.0.1/tcp/{port}/"), &format!("/ip4/{address}/tcp/{port}/"));
+                }
+            }
+            assert!(!text.contains("127.0.0.1"), "every address is moved: {text}");
+            std::fs::write(&file, text).expect("writes");
+        }
+        self.nodes = self.nodes.iter().zip(addresses).map(|(url, a)| format!("http://{a}:{}", port(url))).collect();
     }
 
     /// The network's folder.

@@ -1,7 +1,10 @@
 //! The engine: inputs in, effects out. [`Bft::step`] files the input, then applies the rules of [`crate::rules`] until none
 //! is enabled.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use basalt_consensus::{Effect, Engine, Input, Restored, Target, Verdict};
 use basalt_primitives::{
@@ -13,6 +16,7 @@ use crate::{
     guard::{Guard, Recorded},
     message::{Message, PreparedCertificate, RoundChange, SignedMessage, SignedRoundChange, Vote},
     mutation::Mutation,
+    pace::Pace,
     record::{Prepared, Record},
     recovery::Recovery,
     votes::HeightVotes,
@@ -83,6 +87,8 @@ pub(crate) struct Building {
 /// This validator's own position at the current height (head + 1).
 #[derive(Debug, Default)]
 pub(crate) struct Local {
+    /// The proposers of the height's rounds, once its validators are known.
+    pub order: OnceLock<Vec<u16>>,
     /// The round it is in.
     pub round: Round,
     /// Since when (mono) the current round's timer runs.
@@ -119,6 +125,7 @@ pub struct Bft {
     pub(crate) guard: Guard,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) pending: bool,
+    pub(crate) pace: Pace,
     /// When each straggler was last helped, by index in the head's set.
     pub(crate) helped: BTreeMap<u16, Millis>,
     /// When each wiped validator was last answered, by index in the current set.
@@ -171,6 +178,7 @@ impl Bft {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            pace: Pace::new(&config.params),
             config,
             now: 0,
             chain: None,
@@ -206,15 +214,17 @@ impl Bft {
         self.chain().sets.get(&self.height())
     }
 
-    /// This validator's index at the current height.
+    /// This validator's index at the current height. One that was declared lost follows.
     pub(crate) fn own_index(&self) -> Option<u16> {
-        self.set()?.index_of(self.config.key.as_ref()?)
+        let set = self.set()?;
+        set.index_of(self.config.key.as_ref()?).filter(|index| !set.is_lost(*index))
     }
 
     /// The proposer of a round of the current height, once its validators are known.
     pub(crate) fn proposer(&self, round: Round) -> Option<u16> {
-        let absences = self.chain().turns.at(self.height())?;
-        Some(election::proposer(self.set()?, absences, self.height(), round))
+        let (set, absences) = (self.set()?, self.chain().turns.at(self.height())?);
+        let order = self.local.order.get_or_init(|| election::order(set, absences, self.height()));
+        order.get(round.0 as usize % order.len()).copied()
     }
 
     /// A block of the current height by hash, if it is here.
@@ -252,6 +262,10 @@ impl Bft {
         let height = head.height();
         let turns = Turns::restored(height, &past);
         let recent = past.into_iter().filter(|p| p.height.0 + SETS_KEPT > height.0).map(|p| (p.height, p.set));
+        let released = records.as_ref().and_then(|r| match r.last() {
+            Some(Record::Released { answers, .. }) => Some(*answers),
+            _ => None,
+        });
         let recorded = records.and_then(|r| Recorded::read(height, r));
         self.votes = HeightVotes::new(height.next());
         self.next_votes = HeightVotes::new(height.next().next());
@@ -270,7 +284,7 @@ impl Bft {
         }
         match recorded {
             None if Mutation::WipedVotes.on() => {}
-            None => self.recovery = Some(Recovery::new(nonce)),
+            None => self.recovery = Some(Recovery::new(nonce, released)),
             Some(recorded) => self.resume(recorded),
         }
     }
@@ -333,6 +347,7 @@ impl Bft {
     fn on_synced(&mut self, block: &SealedBlock, certificate: Arc<CommitCertificate>) {
         let certified = certificate.height == block.height() && certificate.block_hash == block.hash();
         // Without its validators the next height's skip list cannot be told: it comes again once more is executed.
+        let certified = certified || Mutation::CertificateOfOtherHeight.on();
         if certified && self.set().is_some() && self.follows_head(block) {
             self.decide(block, certificate);
         }
@@ -352,6 +367,7 @@ impl Bft {
     }
 
     fn on_set(&mut self, height: Height, set: Arc<ValidatorSet>) {
+        let height = if Mutation::SetChangeEarly.on() { height.prev().unwrap_or_default() } else { height };
         if height >= self.height() {
             self.chain_mut().sets.insert(height, set);
         }
@@ -362,10 +378,12 @@ impl Bft {
         let now = self.now;
         let (hash, height) = (block.hash(), block.height());
         let head_at = self.votes.first_seen(&hash).unwrap_or(now);
+        self.learn_pace(certificate.round);
+        let first_round = if Mutation::SkipListLocal.on() { self.local.round } else { block.header().first_round };
         let chain = self.chain_mut();
         assert_eq!(chain.head.height().next(), height, "only the next height can be decided");
         let set = chain.sets.get(&height).expect("only a height whose validators are known is decided");
-        chain.turns.decided(set, block.header().first_round);
+        chain.turns.decided(set, first_round);
         chain.head = block.clone();
         chain.certificate = Some(certificate.clone());
         (chain.head_at, chain.decided_at) = (head_at, now);

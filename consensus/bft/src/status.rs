@@ -2,7 +2,7 @@
 
 use basalt_primitives::{Height, Millis, Round, validators::VoteKind};
 
-use crate::{Bft, recovery::Recovery};
+use crate::{Bft, Timing};
 
 /// What a height is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Status {
     pub own: Option<u16>,
     /// The proposer of the round.
     pub proposer: Option<u16>,
+    /// Validators that are skipped at this height, because headers prove them absent.
+    pub skipped: Vec<u16>,
     /// Who has prepared in this round.
     pub prepared: Vec<u16>,
     /// Who has committed in this round.
@@ -70,6 +72,8 @@ pub struct Status {
     pub timer: Option<(Millis, Millis)>,
     /// When (mono) the engine next acts by itself.
     pub next_deadline: Option<Millis>,
+    /// How fast it sees the network agree, and how near that comes to the cap.
+    pub timing: Timing,
 }
 
 impl Bft {
@@ -86,6 +90,7 @@ impl Bft {
             step: Step::NotStarted,
             own: None,
             proposer: None,
+            skipped: Vec::new(),
             prepared: self.votes.voters(VoteKind::Prepare, self.local.round),
             committed: self.votes.voters(VoteKind::Commit, self.local.round),
             changed: self.votes.changes().map(|(from, m, _)| (from, m.round)).collect(),
@@ -95,6 +100,7 @@ impl Bft {
             locked: self.local.prepared.as_ref().map(|p| p.certificate.round),
             timer: self.local.timer_since.map(|since| (self.now - since, self.round_timeout(self.local.round))),
             next_deadline: self.next_deadline(),
+            timing: self.timing(),
         };
         status.changed.retain(|(_, round)| *round >= self.local.round);
         if self.chain.is_none() {
@@ -105,13 +111,20 @@ impl Bft {
         status.step = self.current_step();
         if let Some(set) = self.set() {
             status.proposer = self.proposer(self.local.round);
+            status.skipped = self.chain().turns.at(height).map_or_else(Vec::new, |a| a.skipped(set, height));
             let present = self.present(&status);
             status.power = set.power_of(present.iter().copied());
             status.needed = match &self.recovery {
-                Some(_) => Recovery::needed(set),
+                Some(recovery) => recovery.needed(set, self.config.key.as_ref()),
                 None => set.quorum(),
             };
-            status.missing = (0..set.len() as u16).filter(|i| !present.contains(i)).collect();
+            status.missing = match status.step {
+                Step::AwaitingProposal => status.proposer.into_iter().collect(),
+                Step::Recovering | Step::AwaitingRound | Step::Preparing | Step::Committing => {
+                    set.remaining().map(|(i, _)| i).filter(|i| !present.contains(i)).collect()
+                }
+                _ => Vec::new(),
+            };
         }
         status
     }

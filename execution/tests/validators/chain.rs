@@ -66,7 +66,9 @@ impl Chain {
 
     pub fn tx(&mut self, from: u8, input: Bytes) -> basalt_primitives::Transaction {
         let nonce = self.nonces.entry(public(from).address()).or_default();
-        let tx = NativeTx { gas_limit: 10_000_000, input, ..native_tx(*nonce, Some(VALIDATORS), 0) };
+        // Enough for large sets; small ones get many calls into a block.
+        let gas_limit = if self.executor.spec().validators.len() > 50 { 10_000_000 } else { 2_000_000 };
+        let tx = NativeTx { gas_limit, input, ..native_tx(*nonce, Some(VALIDATORS), 0) };
         *nonce += 1;
         native(&key(from), tx)
     }
@@ -147,7 +149,8 @@ impl Chain {
         let mut input = keccak256(signature)[..4].to_vec();
         words.iter().for_each(|w| input.extend_from_slice(&w.to_be_bytes::<32>()));
         let request = CallRequest { to: Some(VALIDATORS), input: input.into(), ..CallRequest::default() };
-        let outcome = self.executor.call(&self.env(self.height + 1), &request, &self.state).unwrap();
+        let outcome =
+            self.executor.call(&self.env(self.height + 1), &request, &self.state, &Default::default()).unwrap();
         assert_eq!(outcome.end, basalt_execution::CallEnd::Success, "{signature}");
         outcome.output
     }

@@ -5,6 +5,7 @@ mod chain;
 #[path = "../common/mod.rs"]
 mod common;
 mod layout;
+mod lost;
 mod random;
 
 use alloy_primitives::{Bytes, U256, keccak256};
@@ -305,6 +306,26 @@ fn the_set_is_full_at_256() {
     assert!(c.fails(1, calls::propose_add(&public(9), "")).contains("the set is full"));
 }
 
+/// The dearest case: nobody counts by signatures, so every word is read, and everyone moves up by one.
+#[test]
+fn the_largest_set_changes_within_the_gas_of_a_system_call() {
+    let mut c = Chain::new(255);
+    c.signers = Vec::new();
+    c.ok(2, calls::propose_remove(&public(1)));
+    let approvals: Vec<_> = (3..=170).map(|from| (from, calls::approve(1))).collect();
+    approvals.chunks(2).for_each(|some| _ = c.block(some));
+    let said = calls::ready(Height(c.height), hash(c.height));
+    let ready: Vec<_> = (2..=255).map(|from| (from, said.clone())).collect();
+    ready.chunks(2).for_each(|some| _ = c.block(some));
+    assert_eq!(c.proposal(1).status, Status::Open, "169 approvals are one short of a quorum of 255");
+    c.ok(171, calls::approve(1));
+    assert_eq!(c.proposal(1).status, Status::Approved);
+    c.block(&[]);
+    assert_eq!(c.proposal(1).status, Status::Applied, "{:?}", c.proposal(1).refusal);
+    assert_eq!(c.keys().len(), 254);
+    assert_eq!(c.keys()[0], public(2));
+}
+
 #[test]
 fn equivocation_is_put_on_record_once_and_only_with_proof() {
     let mut c = Chain::new(4);
@@ -391,7 +412,7 @@ fn the_precompile_verifies_as_primitives_do_and_costs_what_is_stated() {
     let ask = |input: &[u8]| {
         let request =
             CallRequest { to: Some(ED25519_VERIFY), input: Bytes::copy_from_slice(input), ..CallRequest::default() };
-        let outcome = c.executor.call(&common::env(0), &request, &c.state).unwrap();
+        let outcome = c.executor.call(&common::env(0), &request, &c.state, &Default::default()).unwrap();
         assert_eq!(outcome.end, CallEnd::Success);
         (outcome.output, outcome.gas_used)
     };
@@ -412,7 +433,7 @@ fn the_precompile_verifies_as_primitives_do_and_costs_what_is_stated() {
         input: Bytes::from(vec![1; 120]),
         ..CallRequest::default()
     };
-    let outcome = c.executor.call(&common::env(0), &starved, &c.state).unwrap();
+    let outcome = c.executor.call(&common::env(0), &starved, &c.state, &Default::default()).unwrap();
     assert!(matches!(outcome.end, CallEnd::Halt(_)), "{outcome:?}");
 }
 

@@ -6,9 +6,11 @@ mod logs;
 mod proof;
 mod prune;
 mod reader;
+mod simulate;
 mod state;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::Arc;
 

@@ -92,6 +92,10 @@ impl ChainReader for Chain {
         raws.map(|(_, raw)| self.decode(raw)).collect::<Result<_, _>>().map(Some)
     }
 
+    fn raw_block(&self, height: Height) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.ledger.snapshot().certified_bytes(height).map_err(read_error)?.map(Bytes::from))
+    }
+
     fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError> {
         self.ledger.receipts(height).map_err(read_error)
     }

@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 29] = [
+const KEYS: [(&str, &str); 41] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -54,12 +54,24 @@ const KEYS: [(&str, &str); 29] = [
     ("rpc", "cors"),
     ("rpc", "hosts"),
     ("rpc", "stall_after_ms"),
+    ("rpc", "admin"),
     ("metrics", "listen"),
+    ("monitor", "tps_upper"),
+    ("monitor", "tps_lower"),
+    ("monitor", "tps_window_seconds"),
+    ("monitor", "node_down_after_ms"),
+    ("monitor", "disk_max_percent"),
+    ("monitor", "memory_max_percent"),
+    ("monitor", "memory_limit_mib"),
+    ("monitor", "clock_offset_max_ms"),
+    ("monitor", "min_peers"),
+    ("monitor", "webhook_private_targets"),
+    ("monitor", "organisation"),
+    ("consensus", "override"),
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),
     ("mempool", "max_per_sender"),
     ("mempool", "max_peer_percent"),
-    ("mempool", "essential"),
     ("mempool", "journal"),
     ("storage", "cache_mib"),
     ("storage", "write_buffer_mib"),

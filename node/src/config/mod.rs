@@ -5,19 +5,22 @@ mod layers;
 pub mod spec;
 
 use std::{
+    fs::File,
+    io::Read as _,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use basalt_primitives::Address;
-use serde::{Deserialize, Serialize};
+use anyhow::Context as _;
+use basalt_primitives::{SetOverride, set_override};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use layers::{ConfigError, load};
 
-use crate::monitor::logging::LogConfig;
+use crate::monitor::{config::MonitorConfig, logging::LogConfig};
 
 /// Settings of one node. Paths are relative to the file they stand in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// Name of the node, for people.
@@ -37,6 +40,12 @@ pub struct NodeConfig {
     /// Prometheus metrics.
     #[serde(default)]
     pub metrics: Metrics,
+    /// Alerts.
+    #[serde(default)]
+    pub monitor: MonitorConfig,
+    /// What the operators have agreed on outside the chain.
+    #[serde(default, skip_serializing_if = "Consensus::is_empty")]
+    pub consensus: Consensus,
     /// Mempool limits.
     #[serde(default)]
     pub mempool: Mempool,
@@ -60,6 +69,53 @@ pub struct Keys {
     /// File whose first line is the passphrase of encrypted key files; else BASALT_PASSPHRASE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase_file: Option<PathBuf>,
+}
+
+/// What the operators have agreed on outside the chain: the same on every node, followers too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consensus {
+    /// Set overrides (`basalt validator override`), one file for each time this chain was restarted without its lost
+    /// validators. To be kept for ever: old certificates are verified with them.
+    #[serde(rename = "override", skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    pub override_files: Vec<PathBuf>,
+}
+
+/// A path, or a list of paths.
+fn one_or_more<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(PathBuf),
+        More(Vec<PathBuf>),
+    }
+    Ok(match Either::deserialize(d)? {
+        Either::One(path) => vec![path],
+        Either::More(paths) => paths,
+    })
+}
+
+impl Consensus {
+    const fn is_empty(&self) -> bool {
+        self.override_files.is_empty()
+    }
+
+    /// Reads the set overrides, strictly; they are verified against the chain when it is opened.
+    pub fn overrides(&self) -> anyhow::Result<Vec<SetOverride>> {
+        self.override_files.iter().map(|path| read_override(path)).collect()
+    }
+}
+
+/// Reads one set override.
+pub fn read_override(path: &Path) -> anyhow::Result<SetOverride> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| {
+        format!("cannot open the set override {shown}; correct `consensus.override` or put the file there")
+    })?;
+    let mut text = Vec::new();
+    let limit = set_override::MAX_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut text).with_context(|| format!("cannot read the set override {shown}"))?;
+    SetOverride::from_json(&text).with_context(|| format!("the set override {shown} is refused"))
 }
 
 /// Peer-to-peer settings.
@@ -94,6 +150,10 @@ pub struct Rpc {
     pub hosts: Vec<String>,
     /// Ready answers 503 when consensus has not advanced for this long although a block was due.
     pub stall_after_ms: u64,
+    /// Whether callers may change what this node does: thresholds, webhooks, log level. Unset: only where `listen` is
+    /// loopback, or in a development network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admin: Option<bool>,
 }
 
 impl Default for Rpc {
@@ -104,6 +164,7 @@ impl Default for Rpc {
             cors: Vec::new(),
             hosts: Vec::new(),
             stall_after_ms: 30_000,
+            admin: None,
         }
     }
 }
@@ -134,22 +195,13 @@ pub struct Mempool {
     pub max_per_sender: usize,
     /// Most of the pool that one peer's transactions may fill, in percent.
     pub max_peer_percent: usize,
-    /// Accounts whose transactions go before others' and are the last to give way.
-    pub essential: Vec<Address>,
     /// Whether transactions that came by RPC are kept over a restart.
     pub journal: bool,
 }
 
 impl Default for Mempool {
     fn default() -> Self {
-        Self {
-            max_transactions: 50_000,
-            max_mib: 64,
-            max_per_sender: 16_384,
-            max_peer_percent: 75,
-            essential: Vec::new(),
-            journal: true,
-        }
+        Self { max_transactions: 50_000, max_mib: 64, max_per_sender: 16_384, max_peer_percent: 75, journal: true }
     }
 }
 
@@ -207,7 +259,8 @@ impl NodeConfig {
     pub(crate) fn resolve(&mut self, base: &Path) {
         let paths = [&mut self.genesis, &mut self.data_dir, &mut self.keys.node];
         let optional = [self.keys.validator.as_mut(), self.keys.passphrase_file.as_mut()];
-        for p in paths.into_iter().chain(optional.into_iter().flatten()) {
+        let optional = optional.into_iter().flatten().chain(&mut self.consensus.override_files);
+        for p in paths.into_iter().chain(optional) {
             if p.is_relative() {
                 *p = base.join(&*p);
             }
@@ -231,6 +284,7 @@ impl NodeConfig {
         if self.storage.cache_mib == 0 || self.storage.write_buffer_mib < 4 || self.storage.max_open_files < 32 {
             return field("storage", "needs cache_mib ≥ 1, write_buffer_mib ≥ 4 and max_open_files ≥ 32");
         }
+        self.monitor.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! Limits of the mempool: local settings, which may only change performance and exposure.
+//! Limits of the mempool: local settings, which may only change performance and exposure, and the few rules of the chain that
+//! it needs to know at all times.
 
 use std::collections::BTreeSet;
 
@@ -27,8 +28,14 @@ pub struct MempoolConfig {
     pub pending_lifetime_ms: u64,
     /// Most of the pool that transactions brought by one peer may fill, in percent.
     pub max_peer_percent: usize,
-    /// Senders whose transactions are essential: they go first, and give way last.
+    /// Most of [`MempoolConfig::max_bytes`] that one sender's transactions may fill, in percent.
+    pub max_sender_percent: usize,
+    /// The chain's rule: senders whose transactions are essential. They go first, and give way last.
     pub essential: BTreeSet<Address>,
+    /// The chain's rule: most gas of a block, of which each lane has its share.
+    pub block_gas: u64,
+    /// The chain's rule: most bytes of a block's transactions, of which each lane has its share.
+    pub block_bytes: u64,
 }
 
 impl MempoolConfig {
@@ -48,7 +55,10 @@ impl Default for MempoolConfig {
             queued_lifetime_ms: 3 * 60 * 60 * 1000,
             pending_lifetime_ms: 24 * 60 * 60 * 1000,
             max_peer_percent: 75,
+            max_sender_percent: 50,
             essential: BTreeSet::new(),
+            block_gas: 200_000_000,
+            block_bytes: 4 << 20,
         }
     }
 }

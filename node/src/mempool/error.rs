@@ -82,12 +82,18 @@ pub enum PoolError {
         sender: Address,
     },
     /// One peer brought too much of what is in the pool.
-    #[error("this peer brought {count} of the transactions in the pool, more than the limit of {limit}")]
+    #[error(
+        "this peer brought {count} transactions with {bytes} bytes of what is in the pool; the limits are {max_count} and {max_bytes}"
+    )]
     PeerLimit {
         /// Transactions in the pool that it brought.
         count: usize,
-        /// The limit.
-        limit: usize,
+        /// Their bytes.
+        bytes: usize,
+        /// Most transactions.
+        max_count: usize,
+        /// Most bytes.
+        max_bytes: usize,
     },
     /// Below the least fee.
     #[error("transaction underpriced: gas price {fee} is below the minimum of {min} wei")]
@@ -179,6 +185,16 @@ pub enum PoolError {
         /// The limit.
         limit: usize,
     },
+    /// The sender's transactions are too long together.
+    #[error(
+        "sender limit exceeded: {sender} would have more than {limit} bytes in the pool, the most one sender may have; wait for the next block"
+    )]
+    SenderBytes {
+        /// The sender.
+        sender: Address,
+        /// The limit.
+        limit: usize,
+    },
     /// The pool is full of better ones.
     #[error(
         "txpool is full: {count} transactions, {bytes} bytes, none of which would give way; offer a higher fee or try again after the next block"
@@ -214,7 +230,7 @@ impl PoolError {
             }
             Self::InitCode { .. } | Self::TypeNotSupported(_) | Self::EmptyAuthorizations => "unsupported",
             Self::Expired { .. } | Self::EmptyWindow { .. } => "expired",
-            Self::SenderLimit { .. } => "sender_limit",
+            Self::SenderLimit { .. } | Self::SenderBytes { .. } => "sender_limit",
             Self::Full { .. } => "full",
         }
     }

@@ -22,8 +22,12 @@ pub(super) struct QueuedKey {
     sender: Address,
 }
 
-/// A sender's last executable transaction. The least key is the first to go: of the worst lane the cheapest, of these the
-/// newest.
+/// How far into its sender's executable run a transaction may stand to displace one of the same lane: one used nonce or one
+/// emptied account takes the whole run out of the pool again, and must not have cost more honest transactions than this.
+const MAX_DISPLACING: u64 = 16;
+
+/// A sender's last executable transaction, with what it counts as behind those before it. The least key is the first to go:
+/// what no block takes yet, then of the worst lane the cheapest, of these the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TailKey {
     rank: Rank,
@@ -55,7 +59,7 @@ impl QueuedKey {
 impl TailKey {
     pub fn of(address: Address, sender: &Sender) -> Option<Self> {
         let e = sender.tail()?;
-        Some(Self { rank: e.rank(), seq: Reverse(e.seq), hash: e.tx.hash(), sender: address })
+        Some(Self { rank: e.floor, seq: Reverse(e.seq), hash: e.tx.hash(), sender: address })
     }
 }
 
@@ -66,12 +70,21 @@ pub(super) struct Newcomer<'a> {
     /// The first nonce that neither the chain nor the pool has of this sender.
     pub missing: u64,
     pub entry: &'a Entry,
+    /// What it counts as behind those before it.
+    pub floor: Rank,
+    /// How many of its sender must run before it.
+    pub position: u64,
 }
 
 impl Newcomer<'_> {
     /// Whether nothing is missing before it.
     pub const fn is_executable(&self) -> bool {
         self.nonce <= self.missing
+    }
+
+    /// Whether it may take the place of a sender's last executable one.
+    fn displaces(&self, tail: &TailKey) -> bool {
+        tail.rank < self.floor && (tail.rank.lane < self.floor.lane || self.position < MAX_DISPLACING)
     }
 }
 
@@ -94,14 +107,17 @@ impl Need {
 
 impl Mempool {
     /// Evicts what must go for the newcomer, or refuses it and evicts nothing. Queued ones go before executable ones;
-    /// an executable one only for an executable newcomer of a better lane, or of the same lane that pays more.
+    /// an executable one only for an executable newcomer of a better lane, or of the same lane that pays more. What counts
+    /// is the rank behind all that must run before (see [`Rank`]), on both sides.
     pub(super) fn make_room(&mut self, new: &Newcomer<'_>) -> Result<Vec<B256>, PoolError> {
         let mut need = self.need(new);
         if need.met() {
             return Ok(Vec::new());
         }
         let mut victims = Vec::new();
-        self.pick_queued(new, &mut need, &mut victims);
+        if new.floor.open {
+            self.pick_queued(new, &mut need, &mut victims);
+        }
         if new.is_executable() {
             self.pick_tails(new, &mut need, &mut victims);
         }
@@ -136,8 +152,11 @@ impl Mempool {
                 return;
             }
             let Some(e) = self.entry(&key.hash) else { continue };
-            let is_follower = key.sender == new.sender && e.tx.payload().nonce() <= run_end;
-            if !(new.is_executable() && is_follower) {
+            let nonce = e.tx.payload().nonce();
+            // What it replaces leaves anyway, and is counted already.
+            let is_replaced = key.sender == new.sender && nonce == new.nonce;
+            let is_follower = new.is_executable() && key.sender == new.sender && nonce <= run_end;
+            if !is_replaced && !is_follower {
                 need.take(e.bytes());
                 victims.push(key.hash);
             }
@@ -146,7 +165,7 @@ impl Mempool {
 
     fn pick_tails(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
         for key in &self.tails {
-            if need.met() || key.rank >= new.entry.rank() {
+            if need.met() || !new.displaces(key) {
                 return;
             }
             let Some(e) = self.entry(&key.hash) else { continue };

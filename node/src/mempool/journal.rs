@@ -1,9 +1,10 @@
 //! The journal: transactions that came by RPC, kept in a file so that a restart does not lose them.
 //!
-//! Only these: what peers brought, their owners' nodes have. An entry is length (4, big-endian), CRC-32 of the bytes (4),
-//! the transaction's encoding. A torn or damaged end is cut off. Appending is not synced: the journal survives the end
-//! of the process, and of the machine only what the system had written by then; a transaction in the pool is a wish and
-//! not a promise. The file is bounded: once it is twice as long as what is still waiting, it is written anew.
+//! Only these: what peers brought, their owners' nodes have. The file begins with [`MAGIC`]; an entry is length (4, big-endian),
+//! CRC-32 of the bytes (4), the transaction's encoding. A torn or damaged end is cut off with one warning; what stands before it
+//! is kept. Appending is not synced: the journal survives the end of the process, and of the machine only what the system had
+//! written by then; a transaction in the pool is a wish and not a promise. The file is bounded: it is written anew with what
+//! still waits once the node has taken it in, and whenever it is twice as long as it was then.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,6 +19,10 @@ const SMALL: u64 = 4 << 20;
 /// A longer entry cannot be a transaction that the pool would take.
 const MAX_ENTRY: usize = 1 << 20;
 const HEAD: usize = 8;
+/// What the file begins with; the last digit is the version of the format.
+const MAGIC: &[u8; 8] = b"BSLTMPJ1";
+/// More than this is never read: the pool, written twice over, is far below.
+const MAX_FILE: u64 = 1 << 30;
 
 /// The open journal.
 #[derive(Debug)]
@@ -34,14 +39,23 @@ impl Journal {
     pub fn open(path: &Path) -> io::Result<(Self, Vec<Bytes>)> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let mut content = Vec::new();
-        file.read_to_end(&mut content)?;
+        (&mut file).take(MAX_FILE).read_to_end(&mut content)?;
         let (entries, whole) = read(&content);
-        if whole < content.len() {
-            tracing::warn!("the last {} bytes of {} are torn and left out", content.len() - whole, path.display());
+        let length = file.metadata()?.len();
+        if (whole as u64) < length {
+            tracing::warn!(
+                "the end of {} is torn or damaged: {} transactions are kept, the last {} bytes are left out",
+                path.display(),
+                entries.len(),
+                length - whole as u64
+            );
             file.set_len(whole as u64)?;
         }
         file.seek(SeekFrom::End(0))?;
-        let bytes = whole as u64;
+        if whole == 0 {
+            file.write_all(MAGIC)?;
+        }
+        let bytes = whole.max(MAGIC.len()) as u64;
         Ok((Self { path: path.to_owned(), file, bytes, fresh: bytes }, entries))
     }
 
@@ -59,10 +73,12 @@ impl Journal {
         self.bytes > SMALL.max(2 * self.fresh)
     }
 
-    /// Keeps these only. The old file stays until the new one is whole.
+    /// Keeps these only. The old file stays until the new one is whole and on the disk.
     pub fn rewrite<'a>(&mut self, raws: impl IntoIterator<Item = &'a Bytes>) -> io::Result<()> {
-        let (out, new) = (encode(raws), self.path.with_extension("new"));
-        fs::write(&new, &out)?;
+        let (out, new) = ([MAGIC.to_vec(), encode(raws)].concat(), self.path.with_extension("new"));
+        let mut file = File::create(&new)?;
+        file.write_all(&out)?;
+        file.sync_data()?;
         fs::rename(&new, &self.path)?;
         self.file = OpenOptions::new().append(true).open(&self.path)?;
         self.bytes = out.len() as u64;
@@ -81,9 +97,12 @@ fn encode<'a>(raws: impl IntoIterator<Item = &'a Bytes>) -> Vec<u8> {
     out
 }
 
-/// The entries, and how many bytes of them are whole.
+/// The entries, and how many bytes of the file are whole.
 fn read(content: &[u8]) -> (Vec<Bytes>, usize) {
-    let (mut entries, mut at) = (Vec::new(), 0);
+    if !content.starts_with(MAGIC) {
+        return (Vec::new(), 0);
+    }
+    let (mut entries, mut at) = (Vec::new(), MAGIC.len());
     while let Some(entry) = entry(&content[at..]) {
         at += HEAD + entry.len();
         entries.push(Bytes::copy_from_slice(entry));
@@ -132,13 +151,29 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_ends_the_journal_there_and_golden_bytes_hold() {
-        let whole = encode(&raws(3));
-        assert_eq!(whole[..HEAD], [0, 0, 0, 10, 0xf0, 0xb8, 0x8c, 0x4c]);
+        let whole = [MAGIC.to_vec(), encode(&raws(3))].concat();
+        assert_eq!(whole[..16], *b"BSLTMPJ1\x00\x00\x00\x0a\x50\xb0\xea\xb1");
+        assert_eq!(read(&whole), (raws(3), whole.len()));
         for bit in 0..whole.len() * 8 {
             let mut flipped = whole.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             let (entries, at) = read(&flipped);
             assert!(entries.len() < 3 && raws(3).starts_with(&entries) && at <= whole.len(), "bit {bit}");
+            let intact = [8, 8 + 18, 8 + 18 + 28].iter().filter(|end| **end <= bit / 8).count();
+            assert_eq!(entries.len(), intact.saturating_sub(1), "nothing before bit {bit} is lost");
+        }
+    }
+
+    #[test]
+    fn what_is_no_journal_is_replaced_and_hurts_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("journal");
+        for content in [&b"something else"[..], b"BSLTMPJ2", &[0; 100_000], &[0xff; 100]] {
+            fs::write(&path, content).unwrap();
+            let (mut journal, kept) = Journal::open(&path).unwrap();
+            assert!(kept.is_empty());
+            journal.append(&raws(2)).unwrap();
+            assert_eq!(Journal::open(&path).unwrap().1, raws(2));
         }
     }
 

@@ -11,7 +11,7 @@ pub enum Lane {
     /// Everyone else.
     #[default]
     Normal,
-    /// Senders that the node's configuration lists.
+    /// Senders that the chain specification lists (`essential`).
     Essential,
     /// A validator's call of a system contract.
     System,
@@ -21,14 +21,24 @@ impl Lane {
     /// All, worst first.
     pub const ALL: [Self; 3] = [Self::Normal, Self::Essential, Self::System];
 
-    /// The part of the pool, as one over this, that transactions of the lane may fill; above it new ones count as normal. A
-    /// lane is a way past a crowd, not a way to crowd out.
-    pub(super) const fn share(self) -> usize {
+    /// The part of the pool, and of a block, as one over this, in which the lane comes before others; beyond it its transactions
+    /// count as normal. A lane is a way past a crowd, not a way to crowd out.
+    pub(super) const fn share(self) -> u64 {
         match self {
             Self::Normal => 1,
             Self::Essential => 2,
             Self::System => 8,
         }
+    }
+
+    /// The lane's part of so many transactions.
+    pub(super) fn part_of(self, count: usize) -> usize {
+        count / self.share() as usize
+    }
+
+    /// It and those worse than it, best first.
+    pub(super) fn down(self) -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().rev().filter(move |l| *l <= self)
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::{
     fmt,
-    sync::atomic::AtomicU64,
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -14,13 +14,18 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{process, tps::TpsWindow};
+use super::{
+    alert::{AlertKind, AlertState},
+    process,
+    settings::TpsThreshold,
+};
+use crate::clock;
 
 type GaugeF64 = Gauge<f64, AtomicU64>;
 type CounterF64 = Counter<f64, AtomicU64>;
 
-/// Window of the `tps` gauge.
-const TPS_WINDOW: Duration = Duration::from_secs(10);
+/// A block older than this when it is executed is history: its transactions do not count as load.
+const HISTORY_MS: u64 = 30_000;
 
 /// Labels of the `node_info` metric.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -72,6 +77,27 @@ struct RpcMethod {
     method: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Alert {
+    alert: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AlertChange {
+    alert: &'static str,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Bound {
+    bound: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
+}
+
 /// What a committed and executed block tells.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BlockStats {
@@ -109,8 +135,13 @@ pub struct Metrics {
     block_gas_used: Gauge,
     block_size: Gauge,
     block_transactions: Gauge,
+    live_transactions: AtomicU64,
     tps: GaugeF64,
-    tps_window: Mutex<TpsWindow>,
+    tps_window: Gauge,
+    tps_threshold: Family<Bound, GaugeF64>,
+    alerts_active: Family<Alert, Gauge>,
+    alerts: Family<AlertChange, Counter>,
+    webhooks: Family<Outcome, Counter>,
     committed_round: Gauge,
     round: Gauge,
     round_changes: Counter,
@@ -201,8 +232,28 @@ impl Metrics {
             block_gas_used: add(r, "block_gas_used", "Gas used by the newest block", Gauge::default()),
             block_size: add_in(r, "block_size", Unit::Bytes, "Size of the newest block", Gauge::default()),
             block_transactions: add(r, "block_transactions", "Transactions in the newest block", Gauge::default()),
-            tps: add(r, "tps", "Committed transactions per second over the last 10 seconds", Gauge::default()),
-            tps_window: Mutex::new(TpsWindow::new(TPS_WINDOW, Instant::now())),
+            live_transactions: AtomicU64::new(0),
+            tps: add(
+                r,
+                "tps",
+                "Committed transactions per second over the window of the TPS threshold",
+                Gauge::default(),
+            ),
+            tps_window: add_in(r, "tps_window", Unit::Seconds, "Window of the TPS threshold", Gauge::default()),
+            tps_threshold: add(
+                r,
+                "tps_threshold",
+                "TPS threshold by bound (upper, lower), if it is set",
+                Family::default(),
+            ),
+            alerts_active: add(r, "alerts_active", "Alerts that are firing, by kind", Family::default()),
+            alerts: add(r, "alerts", "Alerts that began or ended, by kind and state", Family::default()),
+            webhooks: add(
+                r,
+                "webhook_deliveries",
+                "Webhook deliveries by result (delivered, retried, failed, dropped)",
+                Family::default(),
+            ),
             committed_round: add(
                 r,
                 "committed_round",
@@ -267,7 +318,9 @@ impl Metrics {
         self.committed_round.set(i64::from(b.round));
         b.commit_latency.iter().for_each(|d| self.commit_latency.observe(d.as_secs_f64()));
         b.execution.iter().for_each(|d| self.block_execution.observe(d.as_secs_f64()));
-        self.tps_window.lock().add(Instant::now(), b.transactions);
+        if clock::wall_ms().saturating_sub(b.timestamp_ms) < HISTORY_MS {
+            self.live_transactions.fetch_add(b.transactions, Ordering::Relaxed);
+        }
     }
 
     /// What the disk held at the start, so that the gauges are right before the first block.
@@ -277,9 +330,50 @@ impl Metrics {
         self.head_timestamp.set(timestamp_ms as f64 / 1000.0);
     }
 
-    /// Committed transactions per second over the last 10 seconds.
-    pub fn tps(&self) -> f64 {
-        self.tps_window.lock().rate(Instant::now())
+    /// Transactions committed since the start, without those of blocks that were old when they came (while syncing).
+    pub fn live_transactions(&self) -> u64 {
+        self.live_transactions.load(Ordering::Relaxed)
+    }
+
+    /// Committed transactions per second over the window of the threshold.
+    pub fn tps(&self, rate: f64) {
+        self.tps.set(rate);
+    }
+
+    /// The TPS threshold in force.
+    pub fn tps_threshold(&self, t: &TpsThreshold) {
+        self.tps_window.set(to_i64(t.window_seconds));
+        for (bound, value) in [("upper", t.upper), ("lower", t.lower)] {
+            match value {
+                Some(value) => {
+                    self.tps_threshold.get_or_create(&Bound { bound }).set(value);
+                }
+                // An absent bound compares with nothing in a Prometheus rule.
+                None => {
+                    self.tps_threshold.remove(&Bound { bound });
+                }
+            }
+        }
+    }
+
+    /// Which alerts are firing.
+    pub fn alerts_active(&self, firing: impl Iterator<Item = AlertKind>) {
+        let mut counts = [0; AlertKind::ALL.len()];
+        firing.for_each(|kind| counts[kind as usize] += 1);
+        for (kind, count) in AlertKind::ALL.into_iter().zip(counts) {
+            self.alerts_active.get_or_create(&Alert { alert: kind.name() }).set(count);
+        }
+    }
+
+    /// An alert began or ended.
+    pub fn alert(&self, kind: AlertKind, state: AlertState) {
+        let state = if state == AlertState::Firing { "firing" } else { "resolved" };
+        self.alerts.get_or_create(&AlertChange { alert: kind.name(), state }).inc();
+    }
+
+    /// What became of a delivery to a webhook.
+    pub fn webhook(&self, result: &'static str) {
+        self.webhooks.get_or_create(&Outcome { result }).inc();
     }
 
     /// The round that consensus is in.
@@ -357,7 +451,6 @@ impl Metrics {
     #[must_use]
     pub fn encode(&self) -> String {
         self.read_process();
-        self.tps.set(self.tps());
         let mut out = String::with_capacity(16 * 1024);
         if let Err(e) = text::encode(&mut out, &self.registry) {
             tracing::error!(error = %e, "metrics could not be written");

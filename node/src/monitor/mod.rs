@@ -1,15 +1,26 @@
-//! What an operator sees: metrics (typed, in [`Metrics`]), the port that serves them, and the log.
+//! What an operator sees: metrics (typed, in [`Metrics`]), the port that serves them, alerts with their webhooks, what the
+//! machine gives and takes, and the log.
 //!
-//! In: the parts of the node set gauges and count. Out: `/metrics` in OpenMetrics text, for Prometheus.
+//! In: the parts of the node set gauges and count; about once a second the node hands an [`alert::Observation`] to the
+//! [`Monitor`]. Out: `/metrics` in OpenMetrics text, for Prometheus; alerts to log, metrics, subscriptions and webhooks.
 
+pub mod alert;
+pub mod config;
 pub mod logging;
 mod metrics;
+#[allow(clippy::module_inception, reason = "the room is named after what it holds")]
+mod monitor;
+pub mod presence;
 mod process;
+pub mod resources;
 mod server;
+pub mod settings;
 #[cfg(test)]
 mod tests;
 mod tps;
+pub mod webhook;
 
 pub use metrics::{BlockStats, Direction, Metrics, NodeLabels};
+pub use monitor::{ActiveAlert, AddedWebhook, Alerts, Monitor, MonitorParts, TpsReport, WebhookError};
 pub use server::MetricsServer;
 pub use tps::TpsWindow;

@@ -1,11 +1,6 @@
 //! Metrics as Prometheus reads them.
 
-use std::{
-    collections::BTreeSet,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::*;
 
@@ -48,7 +43,9 @@ fn a_block_moves_what_it_should() {
     assert_eq!(sample(&text, "basalt_commit_latency_seconds_bucket{le=\"0.2\"}"), 1.0);
     assert_eq!(sample(&text, "basalt_commit_latency_seconds_bucket{le=\"0.1\"}"), 0.0);
     assert_eq!(sample(&text, "basalt_block_execution_seconds_count"), 2.0);
-    assert!(sample(&text, "basalt_tps") > 2.0);
+    assert_eq!(m.live_transactions(), 0, "blocks of 1970 are history, not load");
+    m.block(&BlockStats { height: 10, timestamp_ms: crate::clock::wall_ms(), transactions: 3, ..block });
+    assert_eq!(m.live_transactions(), 3);
     assert!(text.contains(r#"basalt_node_info{version="1.2.3",name="n0",chain="test",chain_id="7"} 1"#), "{text}");
     assert!(text.ends_with("# EOF\n"));
 }
@@ -96,21 +93,28 @@ fn every_family_has_a_help_text_and_the_prefix_and_stands_once() {
 }
 
 #[test]
-fn tps_slides() {
-    let start = Instant::now();
-    let at = |ms| start + Duration::from_millis(ms);
-    let mut w = TpsWindow::new(Duration::from_secs(10), start);
-    w.add(at(100), 50);
-    assert_eq!(w.rate(at(100)), 50.0, "one block at the start is not a rate of thousands");
-    w.add(at(2_000), 150);
-    assert_eq!(w.rate(at(4_000)), 50.0);
-    assert_eq!(w.rate(at(10_000)), 20.0);
-    assert_eq!(w.rate(at(10_200)), 15.0, "the first block is out of the window");
-    assert_eq!(w.rate(at(60_000)), 0.0);
-    for i in 0..100_000 {
-        w.add(at(60_000), i % 2);
-    }
-    assert_eq!(w.rate(at(60_000)), 5_000.0, "bounded, and nothing lost");
+fn thresholds_and_alerts_are_metrics() {
+    use super::{
+        alert::{AlertKind, AlertState},
+        settings::TpsThreshold,
+    };
+    let m = metrics();
+    m.tps(12.5);
+    m.tps_threshold(&TpsThreshold { upper: Some(10.0), lower: None, window_seconds: 5 });
+    m.alerts_active([AlertKind::TpsAbove].into_iter());
+    m.alert(AlertKind::TpsAbove, AlertState::Firing);
+    m.webhook("delivered");
+    let text = m.encode();
+    assert_eq!(sample(&text, "basalt_tps"), 12.5);
+    assert_eq!(sample(&text, "basalt_tps_window_seconds"), 5.0);
+    assert_eq!(sample(&text, r#"basalt_tps_threshold{bound="upper"}"#), 10.0);
+    assert!(!text.contains(r#"bound="lower""#), "a bound that is off is absent");
+    assert_eq!(sample(&text, r#"basalt_alerts_active{alert="tps_above"}"#), 1.0);
+    assert_eq!(sample(&text, r#"basalt_alerts_active{alert="fork_approaching"}"#), 0.0);
+    assert_eq!(sample(&text, r#"basalt_alerts_total{alert="tps_above",state="firing"}"#), 1.0);
+    assert_eq!(sample(&text, r#"basalt_webhook_deliveries_total{result="delivered"}"#), 1.0);
+    m.tps_threshold(&TpsThreshold { upper: None, lower: None, window_seconds: 5 });
+    assert!(!m.encode().contains(r#"bound="upper""#));
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ pub struct RpcConfig {
     pub allowed_hosts: Vec<String>,
     /// Namespaces served, such as `eth`; empty for all.
     pub namespaces: Vec<String>,
+    /// Whether callers may change what the node does: thresholds, webhooks, log level.
+    pub admin: bool,
     /// Most bytes of a request.
     pub max_request_bytes: usize,
     /// Most bytes of an answer, over a whole batch.
@@ -30,6 +32,12 @@ pub struct RpcConfig {
     pub max_connections: usize,
     /// Most requests at work at once on threads for blocking work; further ones wait.
     pub max_blocking: usize,
+    /// Most traces at work at once; further ones wait.
+    pub max_traces: usize,
+    /// Longest time a trace may take, in milliseconds.
+    pub trace_timeout_ms: u64,
+    /// Most instructions of a trace.
+    pub max_trace_steps: u64,
     /// Most WebSocket connections at once.
     pub max_websockets: usize,
     /// Most subscriptions of one WebSocket connection.
@@ -58,6 +66,7 @@ impl Default for RpcConfig {
             cors_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             namespaces: Vec::new(),
+            admin: false,
             max_request_bytes: 5 * 1024 * 1024,
             max_response_bytes: 32 * 1024 * 1024,
             max_batch: 1_000,
@@ -66,6 +75,9 @@ impl Default for RpcConfig {
             request_timeout_ms: 30_000,
             max_connections: 4_096,
             max_blocking: 16,
+            max_traces: 2,
+            trace_timeout_ms: 10_000,
+            max_trace_steps: 100_000_000,
             max_websockets: 1_024,
             max_subscriptions: 1_024,
             max_websocket_requests: 64,

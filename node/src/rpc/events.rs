@@ -6,6 +6,7 @@ use basalt_primitives::{Receipt, Transaction};
 use tokio::sync::broadcast;
 
 use super::{format::BlockJson, ports::BlockView};
+use crate::monitor::alert::AlertEvent;
 
 /// An executed block.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub enum Event {
     Block(Arc<BlockEvent>),
     /// Transactions came into the mempool.
     Pending(Arc<[Arc<Transaction>]>),
+    /// An alert began or ended.
+    Alert(Arc<AlertEvent>),
 }
 
 /// Hands events to all who listen. It never waits: who lags behind the buffer misses events and is told so.
@@ -62,6 +65,12 @@ impl EventHub {
         if self.is_heard() && !txs.is_empty() {
             let _ = self.0.send(Event::Pending(txs.into()));
         }
+    }
+
+    /// Announces an alert.
+    pub fn alert(&self, event: Arc<AlertEvent>) {
+        // Nobody listening is no error.
+        let _ = self.0.send(Event::Alert(event));
     }
 
     /// Whether anyone listens; if not, there is no need to prepare an event.

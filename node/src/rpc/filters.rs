@@ -160,7 +160,7 @@ fn drain(events: &mut Receiver<Event>) -> Vec<B256> {
     loop {
         match events.try_recv() {
             Ok(Event::Pending(txs)) => hashes.extend(txs.iter().map(|t| t.hash())),
-            Ok(Event::Block(_)) | Err(TryRecvError::Lagged(_)) => {}
+            Ok(Event::Block(_) | Event::Alert(_)) | Err(TryRecvError::Lagged(_)) => {}
             Err(TryRecvError::Empty | TryRecvError::Closed) => return hashes,
         }
     }

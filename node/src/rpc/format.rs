@@ -69,6 +69,13 @@ impl BlockJson {
         Self { size, transactions: Some(transactions), uncles: Some([]), ..Self::header(view) }
     }
 
+    /// An imagined block, with these transactions in full if there are any.
+    #[must_use]
+    pub fn imagined(view: &BlockView, full: Option<Vec<TxJson>>) -> Self {
+        let hashes = || TransactionsJson::Hashes(view.tx_hashes.clone());
+        Self { transactions: Some(full.map_or_else(hashes, TransactionsJson::Full)), ..Self::new(view, None) }
+    }
+
     /// The header alone, as `newHeads` sends it.
     #[must_use]
     pub fn header(view: &BlockView) -> Self {
@@ -188,17 +195,32 @@ impl TxJson {
     /// A transaction that waits; the price is the most it offers.
     #[must_use]
     pub fn pending(tx: &Transaction) -> Self {
-        let p = tx.payload();
+        Self::of(tx.payload(), tx.hash(), tx.sender())
+    }
+
+    /// A transaction of an imagined block, which nobody signed.
+    #[must_use]
+    pub fn simulated(tx: &TxEnvelope, from: Address, view: &BlockView, index: usize) -> Self {
+        Self {
+            block_hash: Some(view.hash),
+            block_number: Some(Hex64(view.height().0)),
+            block_timestamp: Some(Hex64(view.header.timestamp_s())),
+            transaction_index: Some(Hex64(index as u64)),
+            ..Self::of(&Payload::Ethereum(Box::new(tx.clone())), *tx.tx_hash(), from)
+        }
+    }
+
+    fn of(p: &Payload, hash: B256, from: Address) -> Self {
         let dynamic = !matches!(p.tx_type(), 0 | 1);
         let mut json = Self {
             block_hash: None,
             block_number: None,
             block_timestamp: None,
             transaction_index: None,
-            hash: tx.hash(),
+            hash,
             tx_type: Hex64(p.tx_type().into()),
             chain_id: p.chain_id().map(Hex64),
-            from: tx.sender(),
+            from,
             to: p.to(),
             nonce: Hex64(p.nonce()),
             gas: Hex64(p.gas_limit()),
@@ -348,4 +370,24 @@ impl ReceiptJson {
         }
         out
     }
+}
+
+/// A receipt in the encoding of EIP-2718, as a receipts trie would hold it.
+#[must_use]
+pub fn raw_receipt(receipt: &Receipt) -> Bytes {
+    let log = |l: &Log| alloy_primitives::Log::new_unchecked(l.address, l.topics.clone(), l.data.clone());
+    let body = alloy_consensus::ReceiptWithBloom {
+        receipt: alloy_consensus::Receipt {
+            status: receipt.success.into(),
+            cumulative_gas_used: receipt.cumulative_gas_used,
+            logs: receipt.logs.iter().map(log).collect::<Vec<_>>(),
+        },
+        logs_bloom: receipt.bloom(),
+    };
+    let mut out = Vec::new();
+    if receipt.tx_type != 0 {
+        out.push(receipt.tx_type);
+    }
+    alloy_rlp::Encodable::encode(&body, &mut out);
+    out.into()
 }

@@ -1,9 +1,9 @@
 //! Whether the node is ready, and if not, why, in words an operator can act on.
 
-use basalt_primitives::{Height, Millis};
+use basalt_primitives::{ChainSpec, Height, Millis};
 use serde::Serialize;
 
-use super::App;
+use super::{App, Ports};
 
 /// What readiness is judged by.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,10 +50,7 @@ pub fn reasons(inputs: Inputs, limits: Limits) -> Vec<String> {
             inputs.behind, limits.max_behind
         ));
     }
-    // A block is due once work waits, or the heartbeat has come.
-    let waited_for_work = inputs.work_age_ms.map(|w| w.min(inputs.commit_age_ms));
-    let waited_for_heartbeat = inputs.heartbeat_ms.map(|h| inputs.commit_age_ms.saturating_sub(h));
-    let overdue = waited_for_work.max(waited_for_heartbeat).unwrap_or(0);
+    let overdue = overdue_ms(inputs);
     if overdue > limits.max_commit_age_ms {
         out.push(format!(
             "consensus has not advanced for {} s although a block has been due for {} s (limit {} s); see consensus_status",
@@ -65,22 +62,37 @@ pub fn reasons(inputs: Inputs, limits: Limits) -> Vec<String> {
     out
 }
 
+/// For how long a block has been due: one is once work waits, or the heartbeat has come.
+#[must_use]
+pub fn overdue_ms(inputs: Inputs) -> Millis {
+    let waited_for_work = inputs.work_age_ms.map(|w| w.min(inputs.commit_age_ms));
+    let waited_for_heartbeat = inputs.heartbeat_ms.map(|h| inputs.commit_age_ms.saturating_sub(h));
+    waited_for_work.max(waited_for_heartbeat).unwrap_or(0)
+}
+
 /// Judges a running node.
 #[must_use]
 pub fn readiness(app: &App) -> Readiness {
-    let consensus = app.ports.consensus.status();
-    let height = app.ports.chain.head();
-    let highest = app.ports.network.syncing().map_or(height, |(_, highest)| highest);
-    let inputs = Inputs {
-        commit_age_ms: consensus.last_commit_age_ms.unwrap_or_else(|| app.ports.consensus.uptime_ms()),
-        work_age_ms: app.ports.pool.work_since_ms().map(|since| now_ms().saturating_sub(since)),
-        heartbeat_ms: app.spec.bft().empty_block_ms,
-        behind: highest.0.saturating_sub(height.0),
-    };
+    let inputs = inputs(&app.ports, &app.spec);
     let limits =
         Limits { max_commit_age_ms: app.config.ready_max_commit_age_ms, max_behind: app.config.ready_max_behind };
     let reasons = reasons(inputs, limits);
+    let height = app.ports.chain.head();
     Readiness { ready: reasons.is_empty(), reasons, height, peers: app.ports.network.peer_count() }
+}
+
+/// What a running node is judged by.
+#[must_use]
+pub fn inputs(ports: &Ports, spec: &ChainSpec) -> Inputs {
+    let height = ports.chain.head();
+    let highest = ports.network.syncing().map_or(height, |(_, highest)| highest);
+    let commit_age = ports.consensus.status().last_commit_age_ms;
+    Inputs {
+        commit_age_ms: commit_age.unwrap_or_else(|| ports.consensus.uptime_ms()),
+        work_age_ms: ports.pool.work_since_ms().map(|since| now_ms().saturating_sub(since)),
+        heartbeat_ms: spec.bft().empty_block_ms,
+        behind: highest.0.saturating_sub(height.0),
+    }
 }
 
 fn now_ms() -> Millis {

@@ -19,6 +19,7 @@ pub mod health;
 pub mod http;
 pub mod logs;
 mod methods;
+pub mod overrides;
 pub mod ports;
 pub mod registry;
 pub mod session;
@@ -38,7 +39,7 @@ pub use health::Readiness;
 pub use http::{RpcServer, ServeError};
 pub use ports::Ports;
 
-use crate::monitor::Metrics;
+use crate::monitor::{Metrics, Monitor};
 
 /// Everything a request is answered from.
 pub struct App {
@@ -54,10 +55,13 @@ pub struct App {
     pub events: EventHub,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Alerts, and what they are measured by.
+    pub monitor: Arc<Monitor>,
     pub(crate) chain: chain::Chain,
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
     pub(crate) blocking: Arc<Semaphore>,
+    pub(crate) tracing: Arc<Semaphore>,
     pub(crate) websockets: Arc<Semaphore>,
 }
 
@@ -71,12 +75,14 @@ impl App {
         client_version: String,
         events: EventHub,
         metrics: Arc<Metrics>,
+        monitor: Arc<Monitor>,
     ) -> Arc<Self> {
         Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
             filters: filters::Filters::new(config.max_filters, config.filter_lifetime_ms),
             registry: methods::registry(&config),
             blocking: Arc::new(Semaphore::new(config.max_blocking.max(1))),
+            tracing: Arc::new(Semaphore::new(config.max_traces.max(1))),
             websockets: Arc::new(Semaphore::new(config.max_websockets)),
             ports,
             spec,
@@ -84,6 +90,7 @@ impl App {
             client_version,
             events,
             metrics,
+            monitor,
         })
     }
 }

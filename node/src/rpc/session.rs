@@ -39,6 +39,7 @@ enum Subscription {
     NewHeads,
     Logs(LogFilter),
     Pending { full: bool },
+    Alerts,
 }
 
 /// The subscriptions of one connection.
@@ -56,7 +57,19 @@ impl Session {
 
     /// `eth_subscribe`.
     pub fn subscribe(&self, kind: &str, options: Option<Value>) -> Result<String, RpcError> {
-        let subscription = Subscription::parse(kind, options)?;
+        self.install(Subscription::parse(kind, options)?)
+    }
+
+    /// `monitor_subscribe`.
+    pub fn subscribe_monitor(&self, kind: &str) -> Result<String, RpcError> {
+        if kind == "alerts" {
+            return self.install(Subscription::Alerts);
+        }
+        let shown: String = kind.chars().take(40).collect();
+        Err(RpcError::new(METHOD_NOT_FOUND, format!("no {shown:?} subscription in monitor namespace; there is alerts")))
+    }
+
+    fn install(&self, subscription: Subscription) -> Result<String, RpcError> {
         let mut all = self.subscriptions.lock();
         if all.len() >= self.max {
             return Err(RpcError::limit(format!(
@@ -87,6 +100,7 @@ impl Session {
         let mut out = Vec::new();
         for (id, subscription) in &*self.subscriptions.lock() {
             match (subscription, event) {
+                (Subscription::Alerts, Event::Alert(a)) => out.push(named_notification("monitor", *id, &json(&**a))),
                 (Subscription::NewHeads, Event::Block(b)) => out.push(notification(*id, b.head_json())),
                 (Subscription::Logs(filter), Event::Block(b)) => logs(*id, filter, b, &mut out),
                 (Subscription::Pending { full }, Event::Pending(txs)) => {
@@ -135,8 +149,12 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 fn notification(id: u128, result: &str) -> String {
+    named_notification("eth", id, result)
+}
+
+fn named_notification(namespace: &str, id: u128, result: &str) -> String {
     format!(
-        "{{\"jsonrpc\":\"2.0\",\"method\":\"eth_subscription\",\"params\":{{\"subscription\":\"{id:#x}\",\"result\":{result}}}}}"
+        "{{\"jsonrpc\":\"2.0\",\"method\":\"{namespace}_subscription\",\"params\":{{\"subscription\":\"{id:#x}\",\"result\":{result}}}}}"
     )
 }
 
@@ -220,7 +238,8 @@ async fn receive(
     Ok(())
 }
 
-const SUBSCRIBE: &[u8] = b"eth_subscribe";
+/// The end of `eth_subscribe` and `monitor_subscribe`.
+const SUBSCRIBE: &[u8] = b"_subscribe";
 
 async fn next_event(events: &mut Option<Receiver<Event>>) -> Result<Event, RecvError> {
     match events {

@@ -4,15 +4,16 @@
 //! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
 
 mod backend;
-mod explain;
+mod duties;
 mod glue;
+mod observe;
 pub mod restore;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
-use basalt_primitives::{Bytes, ChainSpec, SecretKey};
+use basalt_primitives::{Bytes, ChainSpec, SecretKey, chainspec::SpecError};
 use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -21,13 +22,14 @@ use crate::{
     clock::{SharedClock, SystemClock},
     config::NodeConfig,
     driver::{bodies::Bodies, executor::Worker, runtime, verify::Verifier},
+    evidence::{self, EvidenceBook},
     ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
     mempool::{Journal, MempoolConfig, SharedPool},
-    monitor::{self, Metrics, MetricsServer, NodeLabels},
+    monitor::{self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels, alert::Origin},
     network::{ChainInfo, Identity, Network, NetworkConfig},
     proposer::Proposer,
-    rpc::{App, EventHub, RpcConfig, RpcServer},
+    rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
     sync::{Blocks, Fetcher, Progress, Syncer},
 };
 
@@ -41,7 +43,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Reads and checks a chain specification.
 pub fn read_genesis(path: &Path) -> anyhow::Result<ChainSpec> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the genesis file {}", path.display()))?;
-    ChainSpec::from_json(&text).with_context(|| format!("{}", path.display()))
+    let read = || {
+        let spec = ChainSpec::from_json(&text)?;
+        spec.check_system_contracts()?;
+        Ok::<_, SpecError>(spec)
+    };
+    read().with_context(|| format!("{}", path.display()))
 }
 
 /// Runs a node until it is asked to stop or something fatal happens.
@@ -76,16 +83,36 @@ fn identities(config: &NodeConfig) -> anyhow::Result<Identities> {
     Ok(Identities { node, validator })
 }
 
-/// The mempool's journal and what it kept, if it is wanted.
-fn open_journal(config: &NodeConfig) -> anyhow::Result<(Option<Journal>, Vec<Bytes>)> {
+/// The mempool's journal and what it kept, if it is wanted. Without it the node runs as well: it only says so.
+fn open_journal(config: &NodeConfig) -> (Option<Journal>, Vec<Bytes>) {
     if !config.mempool.journal {
-        return Ok((None, Vec::new()));
+        return (None, Vec::new());
     }
     let path = config.data_dir.join(JOURNAL);
-    let (journal, waiting) = Journal::open(&path).with_context(|| {
-        format!("cannot open {}; mend its permissions, or set mempool.journal to false", path.display())
-    })?;
-    Ok((Some(journal), waiting))
+    match Journal::open(&path) {
+        Ok((journal, waiting)) => (Some(journal), waiting),
+        Err(e) => {
+            tracing::error!(
+                "cannot open the mempool's journal {}: {e}; the node runs without, so transactions that wait are lost when it \
+                 stops. Mend its permissions and restart, or set mempool.journal to false",
+                path.display()
+            );
+            (None, Vec::new())
+        }
+    }
+}
+
+fn mempool_config(config: &NodeConfig, spec: &ChainSpec) -> MempoolConfig {
+    MempoolConfig {
+        max_transactions: config.mempool.max_transactions,
+        max_bytes: config.mempool.max_mib << 20,
+        max_per_sender: config.mempool.max_per_sender,
+        max_peer_percent: config.mempool.max_peer_percent,
+        essential: spec.essential.clone(),
+        block_gas: spec.gas_limit,
+        block_bytes: spec.max_block_bytes,
+        ..MempoolConfig::default()
+    }
 }
 
 fn ledger_options(config: &NodeConfig) -> OpenOptions {
@@ -101,19 +128,17 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let identities = identities(&config)?;
     let options = ledger_options(&config);
-    let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
+    let overrides = config.consensus.overrides()?;
+    let (chain, trie) =
+        restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20, overrides)?;
+    for height in chain.sets.overrides() {
+        tracing::warn!(%height, "a set override is in force or was: the validators it declares lost have no say from this height on");
+    }
     let own = identities.validator.as_ref().map(SecretKey::public_key);
-    let votes = own.is_some_and(|k| chain.sets.at(chain.ledger.head().height().next()).index_of(&k).is_some());
-    let record = restore::open_record(&config.data_dir, &chain, votes)?;
+    // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
+    let record = restore::open_record(&config.data_dir, &chain, own)?;
     let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
-    let pool = SharedPool::new(MempoolConfig {
-        max_transactions: config.mempool.max_transactions,
-        max_bytes: config.mempool.max_mib << 20,
-        max_per_sender: config.mempool.max_per_sender,
-        max_peer_percent: config.mempool.max_peer_percent,
-        essential: config.mempool.essential.iter().copied().collect(),
-        ..MempoolConfig::default()
-    });
+    let pool = SharedPool::new(mempool_config(&config, &chain.spec));
     let clock: SharedClock = Arc::new(SystemClock);
     let bodies = Bodies::new(Arc::clone(&clock));
     let verifier = Verifier {
@@ -136,7 +161,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let (network, events) = Network::start(
         network_config(&config, &chain)?,
         &identity,
-        identities.validator.as_ref().filter(|_| votes),
+        identities.validator.as_ref(),
         ChainInfo { genesis: chain.genesis, software: glue::client_version() },
         source,
         &tokio::runtime::Handle::current(),
@@ -151,29 +176,33 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         verifier: verifier.clone(),
         runtime: tokio::runtime::Handle::current(),
     };
-    let node_events =
-        Arc::new(glue::NodeEvents::new(chain.clone(), network.clone(), hub.clone(), Arc::clone(&metrics), executed_tx));
+    let evidence = EvidenceBook::open(&config.data_dir, chain.genesis)
+        .with_context(|| format!("cannot read {} in {}", evidence::FILE, config.data_dir.display()))?;
+    let node_events = Arc::new(glue::NodeEvents::new(
+        chain.clone(),
+        network.clone(),
+        hub.clone(),
+        Arc::clone(&metrics),
+        executed_tx,
+        evidence.clone(),
+    ));
     let worker = Worker {
         chain: chain.clone(),
         clock: Arc::clone(&clock),
         trie,
         verifier: verifier.clone(),
         pool: pool.clone(),
-        proposer: own.filter(|_| votes).map(|k| Proposer { address: k.address() }),
+        proposer: own.map(|k| Proposer { address: k.address() }),
         dump_dir: config.data_dir.join(DUMPS),
         observer: glue::observer(Arc::clone(&node_events)),
         ahead: Vec::new(),
     };
-    let engine = Bft::new(basalt_bft::Config {
-        key: own.filter(|_| votes),
-        genesis: chain.genesis,
-        params: chain.spec.bft().clone(),
-    });
+    let engine = Bft::new(basalt_bft::Config { key: own, genesis: chain.genesis, params: chain.spec.bft().clone() });
     let parts = runtime::Parts {
         chain: chain.clone(),
         clock: Arc::clone(&clock),
         engine,
-        key: identities.validator.filter(|_| votes),
+        key: identities.validator.clone(),
         record,
         network: network.clone(),
         fetcher,
@@ -183,7 +212,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         events: node_events.clone(),
     };
     let engine_thread = runtime::start(parts, mailbox, restored)?;
-    let (journal, waiting) = open_journal(&config)?;
+    let (journal, waiting) = open_journal(&config);
     let ingress = Ingress::start(ingress::Parts {
         admission: Admission { chain: chain.clone(), pool: pool.clone(), clock },
         network: network.clone(),
@@ -192,37 +221,61 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         journal,
     })?;
     let replayed = ingress.clone();
-    tokio::task::spawn_blocking(move || replayed.replay(waiting));
+    tokio::task::spawn_blocking(move || replayed.replay(&waiting));
     glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
     let syncer = Syncer {
         chain: chain.clone(),
         network: network.clone(),
         driver: driver.clone(),
         verifier,
-        votes,
+        own,
         executed,
         progress: progress_tx,
     };
     tokio::spawn(syncer.run());
-    let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
+    if let Some(key) = identities.validator {
+        let duties = duties::Duties {
+            chain: chain.clone(),
+            pool: pool.clone(),
+            network: network.clone(),
+            ingress: ingress.clone(),
+            key,
+            evidence,
+            executed: node_events.executed(),
+        };
+        tokio::spawn(duties.run());
+    }
+    let backend = backend::Backend::new(
+        &config,
+        chain.clone(),
+        network.clone(),
+        own,
+        node_events.clone(),
+        progress,
+        pool.clone(),
+    );
+    let stop = watch::Sender::new(false);
+    let ports = backend.ports(ingress);
+    let monitor = monitor(&config, &chain, &ports, &hub, &metrics, &stop)?;
     let app = App::new(
-        backend.ports(ingress, pool.clone()),
+        ports,
         Arc::clone(&chain.spec),
-        rpc_config(&config),
+        rpc_config(&config, &chain.spec),
         glue::client_version(),
         hub,
         Arc::clone(&metrics),
+        monitor,
     );
-    let stop = watch::Sender::new(false);
     let servers = serve(&config, &app, &metrics, &stop).await?;
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
     }
+    tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone()));
     tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(
         name = config.name, chain = chain.spec.name, chain_id = chain.spec.chain_id, genesis = %chain.genesis,
-        height = %head.height(), validator = votes, "node is up"
+        height = %head.height(), validator_key = own.is_some(), "node is up"
     );
     let result = wait(engine_thread, &driver).await;
     tracing::info!("stopping");
@@ -236,6 +289,38 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
     }
     result
+}
+
+/// The monitor, which is given an observation each second until `stop` turns true.
+fn monitor(
+    config: &NodeConfig,
+    chain: &Chain,
+    ports: &Ports,
+    hub: &EventHub,
+    metrics: &Arc<Metrics>,
+    stop: &watch::Sender<bool>,
+) -> anyhow::Result<Arc<Monitor>> {
+    let alone = chain.spec.validators.len() == 1 && config.p2p.peers.is_empty();
+    let monitor = Arc::new(Monitor::new(MonitorParts {
+        config: &config.monitor,
+        origin: Origin { network: chain.spec.name.clone(), node: config.name.clone() },
+        thresholds: config.monitor.thresholds(config.rpc.stall_after_ms, alone),
+        development: chain.spec.development,
+        data_dir: &config.data_dir,
+        hub: hub.clone(),
+        metrics: Arc::clone(metrics),
+        runtime: tokio::runtime::Handle::current(),
+    })?);
+    let watcher = observe::Watcher {
+        monitor: Arc::clone(&monitor),
+        ports: ports.clone(),
+        spec: Arc::clone(&chain.spec),
+        metrics: Arc::clone(metrics),
+        data_dir: config.data_dir.clone(),
+        memory_limit: config.monitor.memory_limit_mib << 20,
+    };
+    tokio::spawn(watcher.run(stop.subscribe()));
+    Ok(monitor)
 }
 
 /// Starts the RPC and the metrics server; both end when `stop` turns true.
@@ -305,8 +390,9 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
     })
 }
 
-fn rpc_config(config: &NodeConfig) -> RpcConfig {
+fn rpc_config(config: &NodeConfig, spec: &ChainSpec) -> RpcConfig {
     RpcConfig {
+        admin: config.rpc.admin.unwrap_or(spec.development || config.rpc.listen.ip().is_loopback()),
         cors_origins: config.rpc.cors.clone(),
         allowed_hosts: config.rpc.hosts.clone(),
         ready_max_commit_age_ms: config.rpc.stall_after_ms,

@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use super::VALIDATORS;
 use crate::{
     ChainSpec, Height, PublicKey, Validator,
-    chainspec::{GenesisAccount, GenesisValidator},
+    chainspec::{GenesisAccount, GenesisValidator, SpecError},
 };
 
 /// Slots of the contract's variables.
@@ -51,6 +51,8 @@ pub const LIFETIME: u64 = 100_000;
 
 /// Blocks for which a `ready` counts, and how old the block it names may be.
 pub const READY_BLOCKS: u64 = 256;
+/// Offences of one key that the contract keeps: `MAX_EVIDENCE_PER_KEY` there.
+pub const MAX_EVIDENCE_PER_KEY: usize = 16;
 
 /// Certificates that are looked at to see which validators take part.
 pub const CERTIFICATES: u64 = 64;
@@ -83,6 +85,8 @@ pub enum Kind {
     Remove = 2,
     /// A new key in the old one's place.
     Replace = 3,
+    /// A validator lost for good goes by a set override, without a vote; the others keep their order.
+    Override = 4,
 }
 
 /// A change of the set.
@@ -96,7 +100,7 @@ pub struct Change {
     pub index: u16,
     /// The proposal that led to it.
     pub proposal: u64,
-    /// The key that came, or of a removal the one that went.
+    /// The key that came, or of a removal or override the one that went.
     pub key: PublicKey,
     /// The name that came.
     pub name: String,
@@ -267,6 +271,22 @@ impl ChainSpec {
         self.alloc.insert(VALIDATORS, genesis_account(&self.validators));
         self
     }
+
+    /// Checks that genesis has the system contracts, as they stand before the first block.
+    pub fn check_system_contracts(&self) -> Result<(), SpecError> {
+        let refuse = |field, problem: &str| Err(SpecError::Field { field, problem: problem.to_owned() });
+        if self.validators.iter().any(|v| v.name.len() > MAX_NAME) {
+            return refuse("validators", "names must have at most 32 bytes");
+        }
+        if self.alloc.get(&VALIDATORS) != Some(&genesis_account(&self.validators)) {
+            return refuse(
+                "alloc",
+                "must hold, at 0x000000000000000000000000000000000B450001, the validator contract of this software with the \
+                 validators of this file in it; make the network with `basalt network create`, and change no validator by hand",
+            );
+        }
+        Ok(())
+    }
 }
 
 /// A name as the contract stores it: at most 32 bytes, cut between characters.
@@ -308,6 +328,7 @@ fn kind<E>(code: u64) -> Result<Kind, ReadError<E>> {
         1 => Kind::Add,
         2 => Kind::Remove,
         3 => Kind::Replace,
+        4 => Kind::Override,
         _ => return Err(ReadError::Damaged("an unknown kind of change")),
     })
 }
@@ -457,7 +478,7 @@ pub fn apply(set: &mut Vec<(PublicKey, String)>, change: &Change) -> Result<(), 
     let new = (change.key, change.name.clone());
     match change.kind {
         Kind::Add if index == set.len() => set.push(new),
-        Kind::Remove if set.get(index).is_some_and(|(k, _)| *k == change.key) => {
+        Kind::Remove | Kind::Override if set.get(index).is_some_and(|(k, _)| *k == change.key) => {
             set.remove(index);
         }
         Kind::Replace if index < set.len() => set[index] = new,

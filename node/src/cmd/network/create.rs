@@ -8,13 +8,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use basalt_primitives::{ChainSpec, SecretKey, Validator, chainspec::GenesisValidator};
+use basalt_primitives::{
+    ChainSpec, SecretKey, Validator,
+    chainspec::{Fees, GenesisAccount, GenesisValidator},
+};
 use clap::Args;
 
 use super::layout::{GENESIS, Manifest, NodeEntry};
 use crate::{
     config::{self, NodeConfig, spec::NetworkSpec},
-    keys::{self, Passphrase},
+    keys::{self, Passphrase, dev},
     network::Identity,
     service,
 };
@@ -186,11 +189,19 @@ fn chain_spec(spec: &NetworkSpec, nodes: &[NewNode]) -> anyhow::Result<ChainSpec
         consensus: spec.consensus(),
         gas_limit: spec.block.gas_limit,
         max_block_bytes: spec.block.max_bytes,
+        essential: spec.essential.clone(),
         fees: spec.fees(),
         forks: spec.forks(),
         validators: validators.collect(),
         alloc: spec.alloc(),
     };
+    let mut chain = chain.with_system_contracts();
+    if spec.dev && chain.fees != Fees::Zero {
+        // They pay for their votes about validators; elsewhere whoever runs the network funds them.
+        let accounts = chain.validators.iter().map(|v| v.validator.address());
+        let funded = accounts.map(|a| (a, GenesisAccount { balance: dev::BALANCE, ..GenesisAccount::default() }));
+        chain.alloc.extend(funded.collect::<Vec<_>>());
+    }
     chain.check()?;
     Ok(chain)
 }
@@ -243,6 +254,8 @@ fn write_node(
             ..config::Rpc::default()
         },
         metrics: config::Metrics { listen: node.entry.metrics },
+        monitor: crate::monitor::config::MonitorConfig::default(),
+        consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
         storage: config::Storage::default(),
         log: crate::monitor::logging::LogConfig::default(),

@@ -3,15 +3,22 @@
 mod admin;
 mod block;
 mod consensus;
+mod debug;
 mod fees;
 mod filter;
+mod monitor;
 mod net;
 mod proof;
+mod simulate;
 mod state;
 mod transaction;
 mod txpool;
+mod validators;
 
-use super::{RpcConfig, registry::Registry};
+use super::{
+    RpcConfig, RpcError,
+    registry::{Call, Registry},
+};
 
 /// All methods.
 pub(super) fn registry(config: &RpcConfig) -> Registry {
@@ -25,6 +32,20 @@ pub(super) fn registry(config: &RpcConfig) -> Registry {
     net::add(&mut r);
     txpool::add(&mut r);
     consensus::add(&mut r);
+    validators::add(&mut r);
     admin::add(&mut r);
+    monitor::add(&mut r);
+    debug::add(&mut r);
+    simulate::add(&mut r);
     r
+}
+
+/// Whether this caller may change what the node does. There is no authentication yet, so it is a setting of the port.
+fn may_change(c: &Call) -> Result<(), RpcError> {
+    if c.app.config.admin {
+        return Ok(());
+    }
+    Err(RpcError::server(
+        "this node takes no changes by RPC, because its RPC port may be reachable by strangers; set rpc.admin = true in its configuration, or let rpc.listen be a loopback address",
+    ))
 }

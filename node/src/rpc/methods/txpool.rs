@@ -40,10 +40,13 @@ fn explain(c: &Call, what: &str) -> Result<Explanation, RpcError> {
     let address: Address = what
         .parse()
         .map_err(|_| RpcError::params("expected a transaction hash (32 bytes of hex) or an address (20 bytes)"))?;
-    if let Some(found) = c.app.ports.pool.explain_sender(&address) {
+    let next = c.app.chain.reader().account(StateAt::Latest, &address)?.unwrap_or_default().nonce;
+    // What left is old news once the account has used its nonce.
+    let waits = |e: &Explanation| matches!(e.state, Standing::Ready | Standing::Waiting | Standing::Queued);
+    let news = |e: &Explanation| waits(e) || e.nonce.is_some_and(|n| n >= next);
+    if let Some(found) = c.app.ports.pool.explain_sender(&address).filter(news) {
         return Ok(found);
     }
-    let next = c.app.chain.reader().account(StateAt::Latest, &address)?.unwrap_or_default().nonce;
     let reason = format!("no transaction of {address} waits here; its next nonce is {next}");
     let mend = "ask with the transaction's hash, or at the node it was sent to; if it is lost, send it again";
     let outside = Explanation::outside(Standing::Unknown, None, reason, mend);

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,9 +15,15 @@ use alloy_eips::{
     eip7702::{Authorization, SignedAuthorization},
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, Signature, TxKind, U256, keccak256};
-use basalt_execution::trie::{AccountProof, StorageProof};
+use basalt_execution::{
+    Accessed, CallEnd, CallOutcome,
+    trace::{Trace, TraceError, TraceLimit, TraceLimits, TraceOptions, Traced},
+    trie::{AccountProof, StorageProof},
+};
 use basalt_primitives::{
-    Block, ChainSpec, Height, Log, Receipt, SealedBlock, Transaction, chainspec, merkle,
+    Block, ChainSpec, Height, Log, PublicKey, Receipt, SealedBlock, Transaction, Validator, ValidatorSet,
+    chainspec::{self, BftParams},
+    merkle,
     receipt::receipts_root,
     state::Account,
     tx::{NativeTx, Payload, TxError, Unverified},
@@ -26,8 +32,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::{
+    explain::{Explanation, Recorder, View, explain},
     mempool::{AccountView, MempoolConfig, PoolContext, SharedPool, test_util},
-    monitor::{Metrics, NodeLabels},
+    monitor::{Metrics, Monitor, MonitorParts, NodeLabels, alert::Origin, config::MonitorConfig},
     rpc::{App, BlockEvent, EventHub, RpcConfig, ports::*},
 };
 
@@ -45,6 +52,9 @@ struct Stored {
     receipts: Vec<Receipt>,
 }
 
+/// For webhooks of tests that have no runtime.
+static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| tokio::runtime::Runtime::new().expect("runtime"));
+
 /// The node.
 pub struct Fake {
     blocks: Mutex<Vec<Stored>>,
@@ -55,6 +65,7 @@ pub struct Fake {
     pub highest: AtomicU64,
     pub call: Mutex<CallAnswer>,
     pub submitted: Mutex<Vec<Bytes>>,
+    data_dir: tempfile::TempDir,
 }
 
 pub fn spec() -> ChainSpec {
@@ -72,6 +83,7 @@ pub fn spec() -> ChainSpec {
         consensus: serde_json::from_value(consensus).expect("pbft"),
         gas_limit: 30_000_000,
         max_block_bytes: 1 << 20,
+        essential: Default::default(),
         fees: chainspec::Fees::Eip1559 { initial_base_fee: 1_000, min_base_fee: 7 },
         forks: BTreeMap::from([(Height::GENESIS, chainspec::EvmFork::Osaka)]),
         validators: vec![chainspec::GenesisValidator {
@@ -202,6 +214,7 @@ impl Fake {
             highest: AtomicU64::new(0),
             call: Mutex::new(Box::new(|r| Ok(r.input.clone()))),
             submitted: Mutex::default(),
+            data_dir: tempfile::tempdir().expect("tempdir"),
         });
         fake.store(spec.genesis_block(), Vec::new());
         fake.add_block(one_of_each());
@@ -255,13 +268,30 @@ impl Fake {
         let ports = Ports {
             chain: self.clone(),
             calls: self.clone(),
+            tracer: self.clone(),
             submit: self.clone(),
             pool: Arc::new(self.pool.clone()),
             network: self.clone(),
             consensus: self.clone(),
         };
         let metrics = Arc::new(Metrics::new(labels));
-        App::new(ports, self.spec.clone(), config, "basalt/v0/test".into(), self.events.clone(), metrics)
+        let monitor = self.monitor(Arc::clone(&metrics));
+        App::new(ports, self.spec.clone(), config, "basalt/v0/test".into(), self.events.clone(), metrics, monitor)
+    }
+
+    fn monitor(&self, metrics: Arc<Metrics>) -> Arc<Monitor> {
+        let config = MonitorConfig::default();
+        let parts = MonitorParts {
+            config: &config,
+            origin: Origin { network: "test".into(), node: "n".into() },
+            thresholds: config.thresholds(30_000, false),
+            development: true,
+            data_dir: self.data_dir.path(),
+            hub: self.events.clone(),
+            metrics,
+            runtime: tokio::runtime::Handle::try_current().unwrap_or_else(|_| RUNTIME.handle().clone()),
+        };
+        Arc::new(Monitor::new(parts).expect("the default settings are good"))
     }
 
     /// Puts transactions into the pool, of senders at nonce 0.
@@ -294,6 +324,9 @@ impl ChainReader for Fake {
     }
     fn transactions(&self, height: Height) -> Result<Option<Vec<Transaction>>, ReadError> {
         Ok(self.blocks.lock().get(height.0 as usize).map(|b| b.txs.clone()))
+    }
+    fn raw_block(&self, height: Height) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.block(height)?.map(|v| Bytes::copy_from_slice(v.hash.as_slice())))
     }
     fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError> {
         Ok(self.blocks.lock().get(height.0 as usize).map(|b| b.receipts.clone()))
@@ -340,11 +373,45 @@ fn bytes() -> Bytes {
 }
 
 impl CallExecutor for Fake {
-    fn call(&self, request: &CallRequest, _: StateAt) -> Result<Bytes, CallError> {
+    fn call(&self, request: &CallRequest, _: &Scene) -> Result<Bytes, CallError> {
         (self.call.lock())(request)
     }
-    fn estimate_gas(&self, request: &CallRequest, _: StateAt) -> Result<u64, CallError> {
+    fn estimate_gas(&self, request: &CallRequest, _: &Scene) -> Result<u64, CallError> {
         (self.call.lock())(request).map(|_| 21_000)
+    }
+    fn access_list(&self, request: &CallRequest, _: &Scene) -> Result<Accessed, CallError> {
+        let output = (self.call.lock())(request)?;
+        let outcome = CallOutcome { end: CallEnd::Success, gas_used: 21_000, output, logs: Vec::new() };
+        let storage_keys = vec![B256::with_last_byte(1)];
+        Ok(Accessed { list: AccessList(vec![AccessListItem { address: CONTRACT, storage_keys }]), outcome })
+    }
+    fn simulate(&self, _: &SimulationPlan, _: StateAt) -> Result<Vec<SimulatedBlock>, SimulateError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Gives a struct log per transaction, without running any; what tracers see is tested on the executor.
+impl Tracer for Fake {
+    fn trace(&self, target: TraceTarget, _: &TraceOptions, _: TraceLimits) -> Result<Vec<Traced>, TraceFailure> {
+        let (height, only) = match target {
+            TraceTarget::Block(height) => (height, None),
+            TraceTarget::Transaction(height, index) => (height, Some(index as usize)),
+        };
+        let hashes = self.view(height).tx_hashes.clone();
+        let picked = hashes.into_iter().enumerate().filter(|(i, _)| only.is_none_or(|o| o == *i));
+        Ok(picked.map(|(_, tx)| Traced { tx, trace: Trace::Default(Default::default()) }).collect())
+    }
+    fn trace_call(
+        &self,
+        _: &CallRequest,
+        _: &Scene,
+        options: &TraceOptions,
+        limits: TraceLimits,
+    ) -> Result<Trace, TraceFailure> {
+        if options.config.limit == Some(7) {
+            return Err(TraceError::from(TraceLimit::Steps(limits.max_steps)).into());
+        }
+        Ok(Trace::Default(Default::default()))
     }
 }
 
@@ -378,10 +445,45 @@ impl ConsensusInfo for Fake {
         let age = self.commit_age_ms.load(Ordering::Relaxed);
         ConsensusStatus { engine: "pbft".into(), last_commit_age_ms: Some(age), ..Default::default() }
     }
+    fn explain(&self) -> Explanation {
+        explained_without_engine()
+    }
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         height.is_none().then(Vec::new)
+    }
+    fn validator_name(&self, key: &basalt_primitives::PublicKey) -> Option<String> {
+        spec().validators.into_iter().find(|v| v.validator.public_key == *key).map(|v| v.name)
+    }
+    fn evidence(&self) -> Vec<basalt_primitives::system::evidence::Equivocation> {
+        Vec::new()
     }
     fn uptime_ms(&self) -> u64 {
         1
     }
+}
+
+/// What a node says whose engine has not started.
+fn explained_without_engine() -> Explanation {
+    let set = ValidatorSet::new(vec![Validator { public_key: PublicKey([1; 32]), power: 1 }]).expect("a set");
+    let params = BftParams {
+        block_interval_ms: 0,
+        round_timeout_ms: 1,
+        round_timeout_cap_ms: 1,
+        empty_block_ms: None,
+        clock_tolerance_ms: 0,
+    };
+    explain(&View {
+        node: "fake",
+        now: 0,
+        recorder: &Recorder::default(),
+        set: &set,
+        name: &|_| "v0".to_owned(),
+        name_of_account: &|_| "v0".to_owned(),
+        own: None,
+        connected: &|_| false,
+        round_trip_ms: None,
+        params: &params,
+        work_ms: None,
+        syncing: None,
+    })
 }

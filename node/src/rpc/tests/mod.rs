@@ -3,6 +3,7 @@
 mod backend;
 mod conformance;
 mod methods;
+mod monitor;
 mod schema;
 mod websocket;
 

@@ -209,3 +209,34 @@ async fn a_port_in_use_is_said_in_words() {
     assert!(matches!(error, ServeError::InUse(_)));
     assert!(error.to_string().contains("rpc.listen"), "{error}");
 }
+
+#[tokio::test]
+async fn alerts_are_told_to_those_who_subscribed() {
+    use crate::monitor::alert::Observation;
+    let fake = Fake::new();
+    let app = fake.app(RpcConfig { admin: true, ..RpcConfig::default() });
+    let server = RpcServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), app.clone()).await.expect("a free port");
+    let address = server.local_addr().expect("bound");
+    tokio::spawn(server.run(std::future::pending()));
+    let mut client = Client::connect(address).await;
+    let id = client.call("monitor_subscribe", json!(["alerts"])).await["result"].clone();
+    let error = client.call("monitor_subscribe", json!(["everything"])).await["error"]["message"].clone();
+    assert!(error.as_str().is_some_and(|e| e.contains("there is alerts")), "{error}");
+    client.call("monitor_setTpsThreshold", json!([10, null, 1])).await;
+    for second in 0..3 {
+        app.monitor.observe(&Observation {
+            mono_ms: second * 1000,
+            transactions: second * 50,
+            peers: 1,
+            ..Default::default()
+        });
+    }
+    let message = client.next().await;
+    assert_eq!((&message["method"], &message["params"]["subscription"]), (&json!("monitor_subscription"), &id));
+    let event = &message["params"]["result"];
+    assert_eq!(
+        (&event["alert"], &event["state"], &event["value"]),
+        (&json!("tps_above"), &json!("firing"), &json!(50.0))
+    );
+    assert_eq!(client.call("monitor_unsubscribe", json!([id])).await["result"], true);
+}
