@@ -4,6 +4,7 @@ mod bad_input;
 mod bench;
 mod explain;
 mod hosts;
+mod mempool;
 mod monitor;
 mod net;
 mod partition;

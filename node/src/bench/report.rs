@@ -309,6 +309,7 @@ pub(super) mod tests {
             senders: 1,
             batch: 1,
             hash_fn: HashFn::Sha256,
+            subscriptions: 0,
         }
     }
 
@@ -332,7 +333,6 @@ pub(super) mod tests {
             wire_bytes_per_tx: 150.0,
             per_node: vec![node(Some(0.0001)); 4],
             failed_in_sample: 0,
-            subscriptions: 0,
             notifications: 0,
             machine: machine::tests::round(),
         })

@@ -13,7 +13,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
-use basalt_primitives::{ChainSpec, SecretKey, chainspec::SpecError};
+use basalt_primitives::{Bytes, ChainSpec, SecretKey, chainspec::SpecError};
 use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -25,7 +25,7 @@ use crate::{
     evidence::{self, EvidenceBook},
     ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
-    mempool::{MempoolConfig, SharedPool},
+    mempool::{Journal, MempoolConfig, SharedPool},
     monitor::{self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels, alert::Origin},
     network::{ChainInfo, Identity, Network, NetworkConfig},
     proposer::Proposer,
@@ -33,6 +33,8 @@ use crate::{
     sync::{Blocks, Fetcher, Progress, Syncer},
 };
 
+/// File of the mempool's journal in the data directory.
+const JOURNAL: &str = "mempool.journal";
 /// Folder of block dumps below the data directory.
 const DUMPS: &str = "dumps";
 /// How long the parts may take to end after a stop was asked for.
@@ -81,6 +83,38 @@ fn identities(config: &NodeConfig) -> anyhow::Result<Identities> {
     Ok(Identities { node, validator })
 }
 
+/// The mempool's journal and what it kept, if it is wanted. Without it the node runs as well: it only says so.
+fn open_journal(config: &NodeConfig) -> (Option<Journal>, Vec<Bytes>) {
+    if !config.mempool.journal {
+        return (None, Vec::new());
+    }
+    let path = config.data_dir.join(JOURNAL);
+    match Journal::open(&path) {
+        Ok((journal, waiting)) => (Some(journal), waiting),
+        Err(e) => {
+            tracing::error!(
+                "cannot open the mempool's journal {}: {e}; the node runs without, so transactions that wait are lost when it \
+                 stops. Mend its permissions and restart, or set mempool.journal to false",
+                path.display()
+            );
+            (None, Vec::new())
+        }
+    }
+}
+
+fn mempool_config(config: &NodeConfig, spec: &ChainSpec) -> MempoolConfig {
+    MempoolConfig {
+        max_transactions: config.mempool.max_transactions,
+        max_bytes: config.mempool.max_mib << 20,
+        max_per_sender: config.mempool.max_per_sender,
+        max_peer_percent: config.mempool.max_peer_percent,
+        essential: spec.essential.clone(),
+        block_gas: spec.gas_limit,
+        block_bytes: spec.max_block_bytes,
+        ..MempoolConfig::default()
+    }
+}
+
 fn ledger_options(config: &NodeConfig) -> OpenOptions {
     OpenOptions {
         cache_bytes: config.storage.cache_mib << 20,
@@ -104,12 +138,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
     let record = restore::open_record(&config.data_dir, &chain, own)?;
     let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
-    let pool = SharedPool::new(MempoolConfig {
-        max_transactions: config.mempool.max_transactions,
-        max_bytes: config.mempool.max_mib << 20,
-        max_per_sender: config.mempool.max_per_sender,
-        ..MempoolConfig::default()
-    });
+    let pool = SharedPool::new(mempool_config(&config, &chain.spec));
     let clock: SharedClock = Arc::new(SystemClock);
     let bodies = Bodies::new(Arc::clone(&clock));
     let verifier = Verifier {
@@ -183,12 +212,16 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         events: node_events.clone(),
     };
     let engine_thread = runtime::start(parts, mailbox, restored)?;
+    let (journal, waiting) = open_journal(&config);
     let ingress = Ingress::start(ingress::Parts {
         admission: Admission { chain: chain.clone(), pool: pool.clone(), clock },
         network: network.clone(),
         driver: driver.clone(),
         events: node_events.clone(),
+        journal,
     })?;
+    let replayed = ingress.clone();
+    tokio::task::spawn_blocking(move || replayed.replay(&waiting));
     glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
     let syncer = Syncer {
         chain: chain.clone(),

@@ -164,6 +164,8 @@ async fn answers_are_as_the_document_says() {
         ("rpc_modules", json!([])),
         ("txpool_content", json!([])),
         ("txpool_contentFrom", json!([test_util::address(2)])),
+        ("txpool_explain", json!([test_util::address(2)])),
+        ("txpool_explain", json!([hash])),
         ("txpool_inspect", json!([])),
         ("web3_clientVersion", json!([])),
         ("web3_sha3", json!(["0x"])),
