@@ -98,8 +98,8 @@ fn reads_and_subscriptions_are_measured_and_bad_wishes_refused() {
     // Each Transfer goes to the fifteen that asked for logs, and each block to the fifteen others.
     let committed = report["committed"].as_u64().expect("a number");
     assert!(report["notifications"].as_u64().is_some_and(|n| n > 15 * committed), "{report}");
-    assert!(basalt_err(&["bench", "reads", "--rpc", &url, "--read", "eth_nothing"]).contains("eth_getBalance"));
-    assert!(basalt_err(&["bench", "reads", "--rpc", &url, "--rate", "0"]).contains("--rate must be"));
+    assert!(basalt_err(&["bench", "reads", "--rpc", url, "--read", "eth_nothing"]).contains("eth_getBalance"));
+    assert!(basalt_err(&["bench", "reads", "--rpc", url, "--rate", "0"]).contains("--rate must be"));
     assert!(basalt_err(&["bench", "reads", "--rpc", "http://127.0.0.1:1"]).contains("is the node running there?"));
 }
 

@@ -45,6 +45,7 @@ export const own = {
   platform_status: none,
   rpc_discover: none,
   rpc_modules: none,
+  txpool_explain: [set((c) => [c.sent[0].hash]), set((c) => [c.wallet.address]), set([ethers.ZeroHash])],
   txpool_inspect: none,
   web3_clientVersion: none,
   web3_sha3: [set(['0x']), set(['0x1234'])],
