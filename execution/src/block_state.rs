@@ -10,7 +10,7 @@ use alloy_primitives::{
     Address, B256, Bytes, KECCAK256_EMPTY, U256,
     map::{AddressMap, B256Map, HashMap, hash_map},
 };
-use basalt_primitives::state::{Account, StateChanges, StorageChanges};
+use basalt_primitives::state::{Account, StateBefore, StateChanges, StorageChanges};
 use revm::{
     Database,
     state::{AccountInfo, Bytecode, EvmState},
@@ -69,6 +69,34 @@ impl Entry {
 
     fn wipe(&mut self) {
         *self.storage_mut() = Storage { wiped: true, slots: HashMap::default() };
+    }
+
+    fn is_changed(&self) -> bool {
+        let existed = self.original.is_some();
+        let storage = self.storage.as_ref();
+        self.current != self.original || storage.is_some_and(|s| s.wiped && existed || s.changed().next().is_some())
+    }
+
+    /// How the storage differs; what its slots were goes to `before` unless all of it was wiped.
+    fn storage_changes(&self, before: &mut Vec<U256>) -> Option<StorageChanges> {
+        let storage = self.storage.as_ref()?;
+        let wiped = storage.wiped && self.original.is_some();
+        let mut slots: Vec<(U256, Slot)> = storage.changed().collect();
+        slots.sort_unstable_by_key(|(slot, _)| *slot);
+        if !wiped {
+            before.extend(slots.iter().map(|(_, s)| s.original));
+        }
+        let slots = slots.into_iter().map(|(slot, s)| (slot, s.current));
+        (wiped || slots.len() > 0).then(|| StorageChanges { wiped, slots: slots.collect() })
+    }
+}
+
+impl Storage {
+    /// Slots that are not what they were before the block, or what a wipe made of them.
+    fn changed(&self) -> impl Iterator<Item = (U256, Slot)> {
+        let wiped = self.wiped;
+        let differs = move |s: &Slot| if wiped { !s.current.is_zero() } else { s.current != s.original };
+        self.slots.iter().filter(move |(_, s)| differs(s)).map(|(slot, s)| (*slot, *s))
     }
 }
 
@@ -173,16 +201,16 @@ impl<'a> BlockState<'a> {
 
     /// How the state differs from the one before the block.
     pub(crate) fn into_changes(self) -> StateChanges {
-        let mut accounts = Vec::new();
-        let mut storages = Vec::new();
-        for (address, entry) in self.accounts {
-            let storage = entry.storage.as_ref().and_then(|s| storage_changes(s, entry.original.is_some()));
-            if entry.current != entry.original || storage.is_some() {
-                accounts.push((address, entry.current));
-            }
+        let mut changed: Vec<(Address, Entry)> = self.accounts.into_iter().filter(|(_, e)| e.is_changed()).collect();
+        changed.sort_unstable_by_key(|(address, _)| *address);
+        let mut before = StateBefore { accounts: Vec::with_capacity(changed.len()), slots: Vec::new() };
+        let (mut accounts, mut storage) = (Vec::with_capacity(changed.len()), Vec::new());
+        for (address, entry) in changed {
+            accounts.push((address, entry.current));
+            before.accounts.push(entry.original);
             // The storage of a deleted account goes with it.
-            if let Some(storage) = storage.filter(|_| entry.current.is_some()) {
-                storages.push((address, storage));
+            if entry.current.is_some() {
+                storage.extend(entry.storage_changes(&mut before.slots).map(|s| (address, s)));
             }
         }
         let used: BTreeSet<B256> = accounts.iter().filter_map(|(_, a)| *a).map(|a| a.code_hash).collect();
@@ -194,21 +222,11 @@ impl<'a> BlockState<'a> {
             .collect();
         StateChanges {
             accounts: accounts.into_iter().collect(),
-            storage: storages.into_iter().collect(),
+            storage: storage.into_iter().collect(),
             code: code.into_iter().collect(),
+            before: Some(before),
         }
     }
-}
-
-fn storage_changes(storage: &Storage, existed: bool) -> Option<StorageChanges> {
-    let wiped = storage.wiped && existed;
-    let slots: Vec<(U256, U256)> = storage
-        .slots
-        .iter()
-        .filter(|(_, s)| if storage.wiped { !s.current.is_zero() } else { s.current != s.original })
-        .map(|(k, s)| (*k, s.current))
-        .collect();
-    (wiped || !slots.is_empty()).then(|| StorageChanges { wiped, slots: slots.into_iter().collect() })
 }
 
 fn is_empty(a: &Account) -> bool {

@@ -13,7 +13,7 @@ use revm::{
     },
 };
 
-use crate::{block_state::BlockState, env::spec_id, skip::SkipReason};
+use crate::{block_state::BlockState, env::spec_id, precompiles::precompiles, skip::SkipReason};
 
 /// The EVM over a block's state.
 pub(crate) type BlockEvm<'a> =
@@ -28,8 +28,11 @@ pub(crate) fn config(fork: EvmFork, chain_id: u64) -> CfgEnv {
 pub(crate) fn evm_over<'a>(state: BlockState<'a>, block: RevmBlock, cfg: CfgEnv) -> BlockEvm<'a> {
     let mut ctx: Context<RevmBlock, TxEnv, CfgEnv, BlockState<'a>> = Context::new(state, cfg.spec);
     ctx.block = block;
+    let precompiles = precompiles(cfg.spec);
     ctx.cfg = cfg;
-    ctx.build_mainnet()
+    let mut evm = ctx.build_mainnet();
+    evm.precompiles = precompiles;
+    evm
 }
 
 /// A transaction as revm wants it. A native one follows the rules of EIP-1559.

@@ -21,6 +21,7 @@ use crate::{
     evm::{self, BlockEvm, Outcome},
     ports::{StateError, StateReader},
     skip::SkipReason,
+    system,
     transfer::{TRANSFER_GAS, TransferRules, transfer},
 };
 
@@ -237,9 +238,11 @@ impl<'a> RunningBlock<'a> {
         let fork = executor.spec.fork_at(env.height);
         let mut state = BlockState::new(reader, &executor.codes);
         store_parent_hash(env, fork, &mut state)?;
+        system::store_genesis_hash(env, &mut state)?;
         let cfg = evm::config(fork, executor.spec.chain_id);
         let rules = TransferRules::new(cfg.spec, cfg.chain_id, cfg.tx_gas_limit_cap());
-        let evm = evm::evm_over(state, env.to_revm(), cfg);
+        let mut evm = evm::evm_over(state, env.to_revm(), cfg);
+        system::apply_change(&executor.spec, env, reader, &mut evm)?;
         Ok(Self { executor, env, reader, rules, evm, receipts: Vec::new(), gas_used: 0, committing: false })
     }
 

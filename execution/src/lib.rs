@@ -13,7 +13,9 @@ pub mod executor;
 pub mod genesis;
 pub mod memory;
 pub mod ports;
+mod precompiles;
 pub mod skip;
+pub mod system;
 mod transfer;
 pub mod trie;
 

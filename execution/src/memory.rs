@@ -14,6 +14,7 @@ pub struct MemoryState {
     storage: BTreeMap<Address, BTreeMap<U256, U256>>,
     code: BTreeMap<B256, Bytes>,
     block_hashes: BTreeMap<u64, B256>,
+    signers: BTreeMap<u64, Vec<u16>>,
     nodes: BTreeMap<TrieKey, Bytes>,
 }
 
@@ -66,6 +67,16 @@ impl MemoryState {
         self.block_hashes.insert(height, hash);
     }
 
+    /// Remembers whose signatures are in the certificate of a block, as the next block carries it.
+    pub fn set_signers(&mut self, height: u64, indexes: &[u16]) {
+        self.signers.insert(height, indexes.to_vec());
+    }
+
+    /// Loses what [`Self::set_signers`] was told: for tests of readers that cannot tell.
+    pub fn forget_signers(&mut self) {
+        self.signers.clear();
+    }
+
     /// All accounts, by address.
     #[must_use]
     pub const fn accounts(&self) -> &BTreeMap<Address, Account> {
@@ -108,6 +119,10 @@ impl StateReader for MemoryState {
 
     fn block_hash(&self, height: u64) -> Result<Option<B256>, StateError> {
         Ok(self.block_hashes.get(&height).copied())
+    }
+
+    fn certificate_signers(&self, height: u64) -> Result<Vec<u16>, StateError> {
+        self.signers.get(&height).cloned().ok_or(StateError::Unavailable(height))
     }
 }
 

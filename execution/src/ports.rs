@@ -35,6 +35,13 @@ pub trait StateReader: Sync {
 
     /// The hash of an earlier block of this chain.
     fn block_hash(&self, height: u64) -> Result<Option<B256>, StateError>;
+
+    /// Indexes, in the validator set of that height, of those whose signatures are in the certificate of an earlier block
+    /// as the block after it carries it. Asked for only in blocks that decide about a change of the validator set, and
+    /// never for the parent. A reader that cannot tell must fail: to answer nothing would lead to another state.
+    fn certificate_signers(&self, height: u64) -> Result<Vec<u16>, StateError> {
+        Err(StateError::Unavailable(height))
+    }
 }
 
 /// Reads persisted trie nodes by where they hang.

@@ -8,7 +8,7 @@ use alloy_primitives::{Address, KECCAK256_EMPTY, U256};
 use basalt_primitives::{Transaction, state::Account, tx::Payload};
 use revm::{handler::EthPrecompiles, primitives::hardfork::SpecId};
 
-use crate::{block_state::BlockState, env::BlockEnv, ports::StateError};
+use crate::{block_state::BlockState, env::BlockEnv, ports::StateError, precompiles::precompiles};
 
 /// Gas of a transfer without data, in every fork we know; EIP-7623's floor is the same.
 pub(crate) const TRANSFER_GAS: u64 = 21_000;
@@ -22,7 +22,7 @@ pub(crate) struct TransferRules {
 
 impl TransferRules {
     pub(crate) fn new(spec: SpecId, chain_id: u64, gas_cap: u64) -> Self {
-        Self { precompiles: EthPrecompiles::new(spec), chain_id, gas_cap }
+        Self { precompiles: precompiles(spec), chain_id, gas_cap }
     }
 
     /// Whether the transaction itself, whatever the state, is a plain transfer.

@@ -1,7 +1,9 @@
-//! The two clocks of a node.
+//! The two clocks of a node. What decides anything is handed a [`Clock`], so that a simulator can bring its own; metrics
+//! and displays may ask the system's.
 
 use std::{
-    sync::LazyLock,
+    fmt::Debug,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -9,14 +11,45 @@ use basalt_primitives::Millis;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-/// Milliseconds since the process first asked: never jumps, drives timeouts.
-pub fn mono_ms() -> Millis {
-    millis(START.elapsed())
+/// Time as one node sees it.
+pub trait Clock: Debug + Send + Sync {
+    /// Since some moment of this process: never jumps, drives timeouts.
+    fn mono(&self) -> Duration;
+
+    /// Milliseconds since the Unix epoch: block time and display only.
+    fn wall_ms(&self) -> Millis;
+
+    /// [`Clock::mono`] in milliseconds.
+    fn mono_ms(&self) -> Millis {
+        millis(self.mono())
+    }
 }
 
-/// Milliseconds since the Unix epoch: block time and display only. A clock before 1970 counts as 1970.
+/// A clock that the parts of a node share.
+pub type SharedClock = Arc<dyn Clock>;
+
+/// The system's clocks. A wall clock before 1970 counts as 1970.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn mono(&self) -> Duration {
+        START.elapsed()
+    }
+
+    fn wall_ms(&self) -> Millis {
+        millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+/// Monotonic time of the system.
+pub fn mono_ms() -> Millis {
+    SystemClock.mono_ms()
+}
+
+/// Wall time of the system.
 pub fn wall_ms() -> Millis {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    SystemClock.wall_ms()
 }
 
 fn millis(d: Duration) -> Millis {

@@ -14,7 +14,7 @@ use futures::{FutureExt as _, channel::oneshot, future::BoxFuture};
 
 use crate::{
     chain::Chain,
-    clock,
+    clock::SharedClock,
     driver::runtime::DriverHandle,
     mempool::{AccountView, PoolContext, PoolError, SharedPool},
     network::{BatchId, BatchVerdict, NetworkHandle},
@@ -54,12 +54,21 @@ pub struct Ingress {
     peers: Sender<Batch>,
 }
 
-/// What the ingress thread works with.
-pub struct Parts {
+/// Decides what enters the mempool.
+#[derive(Clone)]
+pub struct Admission {
     /// The chain.
     pub chain: Chain,
     /// The mempool.
     pub pool: SharedPool,
+    /// When transactions came.
+    pub clock: SharedClock,
+}
+
+/// What the ingress thread works with.
+pub struct Parts {
+    /// Decodes, verifies, admits.
+    pub admission: Admission,
     /// To pass on what came by RPC, and to judge what came from peers.
     pub network: NetworkHandle,
     /// To say that there is work.
@@ -125,16 +134,10 @@ fn run(parts: &Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
 
 impl Parts {
     fn take(&self, batches: Vec<Batch>) {
-        let mut unverified = Vec::new();
-        // Per batch and transaction: refused at once, or the place in `unverified`.
-        let placed: Vec<(Vec<Result<usize, SubmitError>>, From)> = batches
-            .into_iter()
-            .map(|b| (b.raws.into_iter().map(|raw| self.decode(raw, &mut unverified)).collect(), b.from))
-            .collect();
-        let admitted = self.admit(unverified);
+        let (raws, origins): (Vec<_>, Vec<_>) = batches.into_iter().map(|b| (b.raws, b.from)).unzip();
+        let admitted = self.admission.admit(raws);
         let (mut pass_on, mut fresh) = (Vec::new(), Vec::new());
-        for (places, from) in placed {
-            let results: Vec<_> = places.into_iter().map(|p| p.and_then(|i| admitted[i].clone())).collect();
+        for (results, from) in admitted.into_iter().zip(origins) {
             let new = results.iter().filter_map(|r| r.as_ref().ok());
             fresh.extend(new.clone().cloned());
             match from {
@@ -154,6 +157,24 @@ impl Parts {
             self.driver.work();
         }
     }
+}
+
+/// What became of one transaction.
+pub type Admitted = Result<Arc<Transaction>, SubmitError>;
+
+impl Admission {
+    /// Decodes, verifies and admits batches of encoded transactions, all signatures together; answers in the same places.
+    pub fn admit(&self, batches: Vec<Vec<Bytes>>) -> Vec<Vec<Admitted>> {
+        let mut unverified = Vec::new();
+        // Per batch and transaction: refused at once, or the place in `unverified`.
+        let places: Vec<Vec<Result<usize, SubmitError>>> = batches
+            .into_iter()
+            .map(|raws| raws.into_iter().map(|raw| self.decode(raw, &mut unverified)).collect())
+            .collect();
+        let admitted = self.insert(unverified);
+        let look_up = |place: Result<usize, SubmitError>| place.and_then(|i| admitted[i].clone());
+        places.into_iter().map(|batch| batch.into_iter().map(look_up).collect()).collect()
+    }
 
     fn decode(&self, raw: Bytes, into: &mut Vec<Unverified>) -> Result<usize, SubmitError> {
         let spec = &self.chain.spec;
@@ -165,7 +186,7 @@ impl Parts {
         Ok(into.len() - 1)
     }
 
-    fn admit(&self, unverified: Vec<Unverified>) -> Vec<Result<Arc<Transaction>, SubmitError>> {
+    fn insert(&self, unverified: Vec<Unverified>) -> Vec<Admitted> {
         let verified = tx::verify_all(unverified);
         let state = self.chain.ledger.snapshot();
         let head = state.head();
@@ -175,7 +196,7 @@ impl Parts {
             base_fee: proposer::next_base_fee(&self.chain.spec, &head),
             gas_limit: self.chain.spec.gas_limit,
             fork: self.chain.spec.fork_at(header.height.next()),
-            now_ms: clock::wall_ms(),
+            now_ms: self.clock.wall_ms(),
         };
         let account = |address: &Address| {
             state.account(address).map_err(|e| {
@@ -204,7 +225,7 @@ impl Parts {
 
 /// What a peer's batch was worth. What no honest node passes on counts against the peer; what only the state refuses does
 /// not.
-fn verdict(results: &[Result<Arc<Transaction>, SubmitError>]) -> BatchVerdict {
+fn verdict(results: &[Admitted]) -> BatchVerdict {
     if results.iter().any(|r| matches!(r, Err(SubmitError::Tx(_)))) {
         BatchVerdict::Invalid
     } else if results.iter().any(Result::is_ok) {

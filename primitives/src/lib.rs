@@ -14,6 +14,7 @@ pub mod layout;
 pub mod merkle;
 pub mod receipt;
 pub mod state;
+pub mod system;
 pub mod tx;
 pub mod units;
 pub mod validators;

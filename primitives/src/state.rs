@@ -39,6 +39,17 @@ pub struct StateChanges {
     pub storage: BTreeMap<Address, StorageChanges>,
     /// New contract code by hash.
     pub code: BTreeMap<B256, Bytes>,
+    /// What the changed accounts and slots were before, where whoever made the changes knows it.
+    pub before: Option<StateBefore>,
+}
+
+/// What accounts and slots were before a block changed them, in the order in which [`StateChanges`] names them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateBefore {
+    /// One for each of [`StateChanges::accounts`].
+    pub accounts: Vec<Option<Account>>,
+    /// One for each slot of each account in [`StateChanges::storage`] that is not wiped.
+    pub slots: Vec<U256>,
 }
 
 /// Where a trie node hangs: in the account trie, or in the storage trie of an account.

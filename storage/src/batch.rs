@@ -1,7 +1,7 @@
 //! What a commit writes: one batch over all tables.
 
 use basalt_primitives::{
-    Address, SealedBlock, U256, keccak256,
+    Address, Height, SealedBlock, U256, keccak256,
     state::{StateChanges, TrieKey, TrieUpdates},
 };
 use basalt_proto::Codec as _;
@@ -10,6 +10,7 @@ use rocksdb::{Direction, IteratorMode, WriteBatch};
 use crate::{
     StorageError, codec,
     database::{Database, read_error},
+    history::{HistoryRange, MAX_WIPED_SLOTS},
     tables::{self, LEDGER_FORMAT, Table, height_key, meta, seal, slot_key, trie_key},
     types::{BlockCommit, Head, Summary, TxLocation},
 };
@@ -47,13 +48,14 @@ pub fn block(database: &Database, c: &BlockCommit<'_>, next: &Head) -> Result<Wr
     w.block(c.block, &summary);
     w.certificates(c);
     w.transactions(c);
+    w.history(c.block.height(), c.changes, MAX_WIPED_SLOTS)?;
     w.state(c.changes, c.trie)?;
     Ok(w.finish())
 }
 
 /// Collects rows of one atomic write.
 pub struct Writer<'a> {
-    database: &'a Database,
+    pub(crate) database: &'a Database,
     batch: WriteBatch,
 }
 
@@ -66,7 +68,7 @@ impl<'a> Writer<'a> {
         self.batch
     }
 
-    fn put(&mut self, table: Table, key: &[u8], payload: &[u8]) {
+    pub(crate) fn put(&mut self, table: Table, key: &[u8], payload: &[u8]) {
         self.batch.put_cf(self.database.table(table), key, seal(table, key, payload));
     }
 
@@ -79,9 +81,18 @@ impl<'a> Writer<'a> {
         self.put(Table::Meta, meta::FORMAT, &LEDGER_FORMAT.to_be_bytes());
         self.put(Table::Meta, meta::GENESIS, genesis.hash().as_slice());
         self.put(Table::Meta, meta::CHAIN_ID, &chain_id.to_be_bytes());
-        for table in Table::ALL {
-            self.put(Table::Meta, &meta::schema(table), &table.schema().to_be_bytes());
-        }
+        Table::ALL.into_iter().for_each(|table| self.schema(table));
+    }
+
+    /// Older states begin at a height, that of the newest block.
+    pub fn first_history(&mut self, height: Height) {
+        let range = HistoryRange { first: height, cleaned: height };
+        self.put(Table::Meta, meta::HISTORY, &codec::encode_history(&range));
+    }
+
+    /// The schema version of a table.
+    pub fn schema(&mut self, table: Table) {
+        self.put(Table::Meta, &meta::schema(table), &table.schema().to_be_bytes());
     }
 
     /// Header, body, hash index, outcome, and the head that they make.

@@ -1,9 +1,10 @@
 //! Values between domain types and stored bytes. What is also sent over the network is protobuf (`basalt-proto`), and is
 //! split and joined here without decoding; the rest has fixed layouts, described in [`crate::tables`].
 
-use basalt_primitives::{B256, Block, Bytes, Height, Receipt, U256, state::Account};
+use basalt_primitives::{Address, B256, Block, Bytes, Height, Receipt, U256, state::Account};
 use basalt_proto::Codec as _;
 
+use crate::history::{Changed, HistoryRange};
 use crate::types::{Outcome, Skipped, Summary, TxLocation};
 
 /// Protobuf key of a length-delimited field.
@@ -204,6 +205,78 @@ pub fn decode_slot(bytes: &[u8]) -> Option<U256> {
     (bytes.len() <= 32 && bytes.first() != Some(&0)).then(|| U256::from_be_slice(bytes))
 }
 
+/// An account as it was. First byte: length of the nonce, plus 0x80 if there is code; then the nonce without leading zeros,
+/// the code hash if there is code, the balance without leading zeros. Empty when there was none.
+pub fn encode_past_account(account: Option<&Account>) -> Vec<u8> {
+    let Some(a) = account else { return Vec::new() };
+    let has_code = a.code_hash != Account::default().code_hash;
+    let nonce = a.nonce.to_be_bytes();
+    let nonce = &nonce[a.nonce.leading_zeros() as usize / 8..];
+    let mut out = Vec::with_capacity(24);
+    out.push(nonce.len() as u8 | if has_code { PAST_HAS_CODE } else { 0 });
+    out.extend_from_slice(nonce);
+    if has_code {
+        out.extend_from_slice(a.code_hash.as_slice());
+    }
+    out.extend_from_slice(&a.balance.to_be_bytes_trimmed_vec());
+    out
+}
+
+const PAST_HAS_CODE: u8 = 0x80;
+
+pub fn decode_past_account(bytes: &[u8]) -> Option<Option<Account>> {
+    if bytes.is_empty() {
+        return Some(None);
+    }
+    let mut c = Cursor(bytes);
+    let [head] = c.array()?;
+    let nonce = c.slice(usize::from(head & !PAST_HAS_CODE)).filter(|n| n.len() <= 8 && n.first() != Some(&0))?;
+    let nonce = nonce.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+    let code_hash = if head & PAST_HAS_CODE == 0 { Account::default().code_hash } else { c.hash()? };
+    let balance = decode_slot(c.0)?;
+    Some(Some(Account { nonce, balance, code_hash }))
+}
+
+/// What a block changed: see [`crate::tables`].
+pub fn encode_changed(accounts: &[Address], slots: &[(Address, U256)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(4 + 20 * accounts.len() + 36 * slots.len());
+    out.extend_from_slice(&(accounts.len() as u32).to_be_bytes());
+    accounts.iter().for_each(|a| out.extend_from_slice(a.as_slice()));
+    for of_account in slots.chunk_by(|a, b| a.0 == b.0) {
+        out.extend_from_slice(of_account[0].0.as_slice());
+        out.extend_from_slice(&(of_account.len() as u32).to_be_bytes());
+        of_account.iter().for_each(|(_, slot)| out.extend_from_slice(&slot.to_be_bytes::<32>()));
+    }
+    out
+}
+
+pub fn decode_changed(bytes: &[u8]) -> Option<Changed> {
+    let mut c = Cursor(bytes);
+    let accounts = c.u32()?;
+    let accounts = c.slice(usize::try_from(accounts).ok()?.checked_mul(20)?)?;
+    let mut changed = Changed { accounts: accounts.chunks(20).map(Address::from_slice).collect(), slots: Vec::new() };
+    while !c.0.is_empty() {
+        let address = Address::new(c.array()?);
+        let count = usize::try_from(c.u32()?).ok()?;
+        let slots = c.slice(count.checked_mul(32)?)?;
+        changed.slots.extend(slots.chunks(32).map(|s| (address, U256::from_be_slice(s))));
+    }
+    Some(changed)
+}
+
+pub fn encode_history(h: &HistoryRange) -> [u8; 16] {
+    let mut out = [0; 16];
+    out[..8].copy_from_slice(&h.first.0.to_be_bytes());
+    out[8..].copy_from_slice(&h.cleaned.0.to_be_bytes());
+    out
+}
+
+pub fn decode_history(bytes: &[u8]) -> Option<HistoryRange> {
+    let mut c = Cursor(bytes);
+    let range = HistoryRange { first: Height(c.u64()?), cleaned: Height(c.u64()?) };
+    c.end(range)
+}
+
 /// A byte string of the primitives' type, without copying.
 pub fn owned(bytes: Vec<u8>) -> Bytes {
     Bytes::from(bytes)
@@ -236,6 +309,59 @@ mod tests {
             format!("0x0000000000000007{}", "05".repeat(32))
         );
         assert_eq!(hex(&encode_slot(&U256::from(0x0100))), "0x0100");
+    }
+
+    /// As above, for the tables of older states.
+    #[test]
+    fn golden_values_of_history() {
+        let hex = |bytes: &[u8]| Bytes::copy_from_slice(bytes).to_string();
+        let plain = Account { nonce: 0x0500, balance: U256::from(0x0102), ..Account::default() };
+        let contract = Account { code_hash: B256::repeat_byte(0xcc), nonce: 1, ..Account::default() };
+        assert_eq!(hex(&encode_past_account(Some(&plain))), "0x0205000102");
+        assert_eq!(hex(&encode_past_account(Some(&contract))), format!("0x8101{}", "cc".repeat(32)));
+        assert_eq!(hex(&encode_past_account(Some(&Account::default()))), "0x00");
+        assert_eq!(hex(&encode_past_account(None)), "0x");
+        let (a, b) = (Address::repeat_byte(0xaa), Address::repeat_byte(0xbb));
+        let slots = [(b, U256::from(1)), (b, U256::from(2))];
+        let word = |n: u8| format!("{}{n:02x}", "00".repeat(31));
+        let expected = format!(
+            "0x00000002{}{}{}00000002{}{}",
+            "aa".repeat(20),
+            "bb".repeat(20),
+            "bb".repeat(20),
+            word(1),
+            word(2)
+        );
+        assert_eq!(hex(&encode_changed(&[a, b], &slots)), expected);
+        let range = HistoryRange { first: Height(258), cleaned: Height(257) };
+        assert_eq!(hex(&encode_history(&range)), "0x00000000000001020000000000000101");
+    }
+
+    #[test]
+    fn history_comes_back_and_cut_rows_are_refused() {
+        let accounts = [
+            Account::default(),
+            Account { nonce: u64::MAX, balance: U256::MAX, code_hash: B256::repeat_byte(1) },
+            Account { nonce: 256, balance: U256::from(255), ..Account::default() },
+        ];
+        for account in accounts {
+            let bytes = encode_past_account(Some(&account));
+            assert_eq!(decode_past_account(&bytes), Some(Some(account)));
+        }
+        assert_eq!(decode_past_account(&[]), Some(None));
+        assert_eq!(decode_past_account(&[0x82, 1]), None, "cut in the nonce");
+        assert_eq!(decode_past_account(&[0x80, 1]), None, "cut in the code hash");
+        assert_eq!(decode_past_account(&[0x09, 1, 1, 1, 1, 1, 1, 1, 1, 1]), None, "a nonce of nine bytes");
+        assert_eq!(decode_past_account(&[0x01, 0]), None, "a nonce with a leading zero");
+        let (a, b) = (Address::repeat_byte(0xaa), Address::repeat_byte(0xbb));
+        let slots = vec![(a, U256::from(1)), (b, U256::from(2)), (b, U256::MAX)];
+        let bytes = encode_changed(&[a, b], &slots);
+        let changed = decode_changed(&bytes).expect("decodes");
+        assert_eq!((changed.accounts, changed.slots), (vec![a, b], slots));
+        for cut in [3, 20, 50, bytes.len() - 1] {
+            assert_eq!(decode_changed(&bytes[..cut]), None, "cut at {cut}");
+        }
+        assert_eq!(decode_changed(&[0xff; 8]), None, "more accounts than bytes");
     }
 
     #[test]

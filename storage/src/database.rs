@@ -7,7 +7,9 @@ use std::{
 };
 
 use basalt_primitives::{Bytes, HashFn};
-use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions, SnapshotWithThreadMode, WriteBatch};
+use rocksdb::{
+    ColumnFamily, DB, DBRawIteratorWithThreadMode, ErrorKind, ReadOptions, SnapshotWithThreadMode, WriteBatch,
+};
 
 use crate::{
     OpenOptions, StorageError,
@@ -47,6 +49,12 @@ impl Database {
             Some(payload) => Ok(Some(Bytes::copy_from_slice(payload))),
             None => Err(corrupt(table, key, "the checksum does not match")),
         }
+    }
+
+    /// Bytes of a table's files.
+    pub fn file_bytes(&self, table: Table) -> u64 {
+        let property = rocksdb::properties::TOTAL_SST_FILES_SIZE;
+        self.db.property_int_value_cf(self.table(table), property).ok().flatten().unwrap_or(0)
     }
 
     /// Writes a batch, whole or not at all, and returns when it is on the disk.
@@ -115,7 +123,7 @@ pub struct Snapshot(Arc<View>);
 struct View {
     read: ReadOptions,
     /// Borrows `database.db`; the lifetime is a lie that the field order makes true.
-    _snapshot: SnapshotWithThreadMode<'static, DB>,
+    snapshot: SnapshotWithThreadMode<'static, DB>,
     database: Arc<Database>,
     head: Arc<Head>,
 }
@@ -132,7 +140,7 @@ impl Snapshot {
         };
         let mut read = ReadOptions::default();
         read.set_snapshot(&snapshot);
-        Self(Arc::new(View { read, _snapshot: snapshot, database, head }))
+        Self(Arc::new(View { read, snapshot, database, head }))
     }
 
     /// The newest block at that moment.
@@ -143,6 +151,60 @@ impl Snapshot {
 
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.0.database
+    }
+
+    /// The first row at or after `from` whose key begins with `prefix`, checked.
+    pub(crate) fn first_from(&self, table: Table, from: &[u8], prefix: &[u8]) -> Result<Option<Row>, StorageError> {
+        let mut rows = self.rows(table, from, prefix);
+        rows.next().transpose()
+    }
+
+    /// Rows at or after `from` whose keys begin with `prefix`, in order, checked. `prefix` is as long as the table's shape
+    /// says, or longer.
+    pub(crate) fn rows(&self, table: Table, from: &[u8], prefix: &[u8]) -> Rows<'_> {
+        let mut options = ReadOptions::default();
+        options.set_prefix_same_as_start(true);
+        let mut at = self.0.snapshot.raw_iterator_cf_opt(self.0.database.table(table), options);
+        at.seek(from);
+        Rows { table, prefix: prefix.to_vec(), at, fresh: true }
+    }
+}
+
+/// Key and payload.
+pub(crate) type Row = (Vec<u8>, Bytes);
+
+/// Rows of a table from a [`Snapshot`], in order.
+pub(crate) struct Rows<'a> {
+    table: Table,
+    prefix: Vec<u8>,
+    at: DBRawIteratorWithThreadMode<'a, DB>,
+    /// The iterator stands on a row that was not given out.
+    fresh: bool,
+}
+
+impl Rows<'_> {
+    fn row(&mut self) -> Result<Option<Row>, StorageError> {
+        if !std::mem::take(&mut self.fresh) && self.at.valid() {
+            self.at.next();
+        }
+        let Some((key, stored)) = self.at.item() else {
+            return self.at.status().map(|()| None).map_err(|e| read_error(self.table, e));
+        };
+        if !key.starts_with(&self.prefix) {
+            return Ok(None);
+        }
+        match unseal(self.table, key, stored) {
+            Some(payload) => Ok(Some((key.to_vec(), Bytes::copy_from_slice(payload)))),
+            None => Err(corrupt(self.table, key, "the checksum does not match")),
+        }
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<Row, StorageError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.row().transpose()
     }
 }
 

@@ -116,6 +116,19 @@ pub enum StorageError {
         /// What does not agree.
         problem: &'static str,
     },
+    /// An older state that is gone, or one that is not there yet.
+    #[error(
+        "state of block {height} is not kept here; this node keeps the last {} blocks ({first} to {head}); ask an archive node",
+        head.0.saturating_sub(first.0) + 1
+    )]
+    StateNotKept {
+        /// The block asked for.
+        height: Height,
+        /// The oldest block whose state can be read.
+        first: Height,
+        /// The newest block.
+        head: Height,
+    },
     /// The genesis state given does not suit the chain.
     #[error("the genesis state cannot be stored: {0}; this is a bug, please report it")]
     Genesis(String),

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use basalt_primitives::{Bytes, ChainSpec, HashFn, receipt::receipts_root};
+use basalt_primitives::{Bytes, ChainSpec, HashFn, Height, receipt::receipts_root};
 
 use crate::{
     OpenOptions, StorageError, batch,
@@ -29,7 +29,9 @@ pub struct Ledger {
     /// The newest commit: readers and snapshots share it.
     newest: RwLock<Snapshot>,
     /// Held while a block is checked and written.
-    committing: Mutex<()>,
+    pub(crate) committing: Mutex<()>,
+    /// Held for a step of pruning.
+    pub(crate) pruning: Mutex<()>,
 }
 
 impl Ledger {
@@ -50,10 +52,11 @@ impl Ledger {
         if !open::is_initialised(&database)? {
             write_genesis(&database, spec, &genesis())?;
         }
+        open::migrate(&database)?;
         open::check_identity(&database, spec)?;
         let head = Arc::new(open::load_head(&database)?);
         let newest = RwLock::new(Snapshot::new(database, head));
-        Ok(Self { newest, committing: Mutex::new(()) })
+        Ok(Self { newest, committing: Mutex::new(()), pruning: Mutex::new(()) })
     }
 
     /// Makes a block durable, whole or not at all: block, certificate, indexes, receipts, state and trie in one synced
@@ -92,12 +95,13 @@ impl Ledger {
     #[must_use]
     pub fn disk_bytes(&self) -> u64 {
         let newest = self.snapshot();
-        let database = newest.database();
-        let size = |t: &Table| {
-            let property = rocksdb::properties::TOTAL_SST_FILES_SIZE;
-            database.db.property_int_value_cf(database.table(*t), property).ok().flatten().unwrap_or(0)
-        };
-        Table::ALL.iter().map(size).sum()
+        Table::ALL.iter().map(|t| newest.database().file_bytes(*t)).sum()
+    }
+
+    /// A fresh view of the same block, after something beside blocks has changed. The caller holds `committing`.
+    pub(crate) fn republish(&self) {
+        let newest = self.snapshot();
+        self.publish(Snapshot::new(Arc::clone(newest.database()), newest.head()));
     }
 
     fn publish(&self, snapshot: Snapshot) {
@@ -169,6 +173,7 @@ fn write_genesis(database: &Database, spec: &ChainSpec, state: &GenesisState) ->
     let mut writer = batch::Writer::new(database);
     writer.identity(&block, spec.chain_id);
     writer.block(&block, &summary);
+    writer.first_history(Height::GENESIS);
     writer.state(&state.changes, &state.trie)?;
     database.write(writer.finish())
 }

@@ -1,4 +1,4 @@
-//! The ledger: finalized blocks, their results and the newest state, in one RocksDB ([`Ledger`]), and the sign record of
+//! The ledger: finalized blocks, their results, the newest state and older ones, in one RocksDB ([`Ledger`]), and the sign record of
 //! a validator beside it ([`SignRecord`]).
 //!
 //! What flows in: a [`BlockCommit`] per finalized and executed block, written by [`Ledger::commit`] as one atomic, synced
@@ -12,6 +12,7 @@ mod batch;
 mod codec;
 mod database;
 mod error;
+mod history;
 mod ledger;
 mod open;
 mod options;
@@ -22,6 +23,7 @@ mod types;
 
 pub use database::Snapshot;
 pub use error::StorageError;
+pub use history::{Changed, HistoryRange, Pruned, State};
 pub use ledger::Ledger;
 pub use options::OpenOptions;
 pub use reader::Reader;

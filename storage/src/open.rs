@@ -5,7 +5,9 @@ use std::sync::Arc;
 use basalt_primitives::{B256, Bytes, ChainSpec, Height, keccak256, state::TrieKey};
 
 use crate::{
-    StorageError, codec,
+    StorageError,
+    batch::Writer,
+    codec,
     database::Database,
     reader::{Reader, corrupt},
     tables::{LEDGER_FORMAT, Table, height_key, meta, trie_key},
@@ -38,6 +40,31 @@ pub fn check_identity(database: &Database, spec: &ChainSpec) -> Result<(), Stora
     }
     Ok(())
 }
+
+/// Brings a ledger of older software up to date, in one batch. Tables that it lacks are empty: older states begin with the
+/// newest block, and logs are indexed from the next one on.
+pub fn migrate(database: &Database) -> Result<(), StorageError> {
+    let lacks = |table: &Table| database.get(Table::Meta, &meta::schema(*table)).map(|v| v.is_none());
+    if !lacks(&Table::Changed)? {
+        return Ok(());
+    }
+    let (height, _) = fact(database, meta::HEAD, codec::decode_head)?;
+    let mut writer = Writer::new(database);
+    for table in ADDED {
+        if lacks(&table)? {
+            writer.schema(table);
+        }
+    }
+    writer.first_history(height);
+    tracing::info!(
+        "the ledger keeps older states from block {height} on; blocks before it were stored by an older version"
+    );
+    database.write(writer.finish())
+}
+
+/// Tables that the first ledgers did not have.
+const ADDED: [Table; 6] =
+    [Table::Changed, Table::AccountHistory, Table::SlotHistory, Table::Blooms, Table::Logs, Table::LogIndex];
 
 fn check_schema(database: &Database, table: &str, key: &[u8], supported: u32) -> Result<(), StorageError> {
     let found = fact(database, key, codec::decode_u32)?;

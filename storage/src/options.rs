@@ -2,7 +2,7 @@
 
 use rocksdb::{
     BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
-    LruCacheOptions, Options, WriteOptions,
+    LruCacheOptions, Options, SliceTransform, WriteOptions,
 };
 
 use crate::tables::{Shape, Table};
@@ -84,11 +84,23 @@ impl OpenOptions {
                 b.set_optimize_filters_for_memory(true);
             }
             Shape::Log => b.set_block_size(16 * 1024),
+            Shape::Series(_) => {
+                b.set_block_size(8 * 1024);
+                b.set_bloom_filter(10.0, false);
+                b.set_whole_key_filtering(false);
+                b.set_optimize_filters_for_memory(true);
+            }
         }
         let mut o = Options::default();
+        if let Shape::Series(prefix) = table.shape() {
+            // Filters are over prefixes, so that what never changed is found out without reading a file.
+            o.set_prefix_extractor(SliceTransform::create_fixed_prefix(prefix));
+        }
+        // A file half of whose entries are deletions, as pruning leaves them, is compacted soon: that frees its space.
+        o.add_compact_on_deletion_collector_factory(16 * 1024, 8 * 1024, 0.5);
         o.set_block_based_table_factory(&b);
         o.set_write_buffer_size(self.memtable_bytes.max(4 * MIB) / 2);
-        // Thirteen tables share the memtable budget; RocksDB's default would hand each a mebibyte at its first write.
+        // Nineteen tables share the memtable budget; RocksDB's default would hand each a mebibyte at its first write.
         o.set_arena_block_size(64 * 1024);
         o.set_target_file_size_base(32 * MIB as u64);
         o.set_max_bytes_for_level_base(128 * MIB as u64);

@@ -20,6 +20,15 @@
 //! | `slots` | address 20, slot 32 | value, big-endian without leading zeros; zero has no row |
 //! | `code` | Keccak-256, 32 | the code |
 //! | `trie_nodes` | 0, or 1 and the account's hash 32; then the path, a nibble a byte | the node's encoding |
+//! | `changed` | height, 8 | what the block changed: number of accounts 4, their addresses; then, per account with storage changes, address 20, number of slots 4, slots 32 each; no row when nothing |
+//! | `account_history` | address 20, height 8 | the account before that block changed it: see `codec::encode_past_account`; empty when there was none |
+//! | `slot_history` | address 20, slot 32, height 8 | the value before that block changed it, as in `slots`; empty for zero |
+//! | `blooms` | height, 8 | the bloom over the block's logs, 256; no row when there are none |
+//! | `logs` | height 8, position among the block's logs 4 | position among the receipts 4, transaction hash 32, address 20, number of topics 1, topics 32 each, data |
+//! | `log_index` | 0 and address 20, or 1 to 4 and that topic 32; then the height 8 | positions of the block's logs with it: differences as LEB128, rising |
+//!
+//! `changed` and the two histories are what older states are made of (ADR-0017); `logs` and `log_index` are made from the
+//! receipts (ADR-0018).
 
 use basalt_primitives::{Address, B256, Height, U256, state::TrieKey};
 
@@ -55,6 +64,18 @@ pub enum Table {
     Code,
     /// Nodes of the state trie and the storage tries by path: the newest finalized state.
     TrieNodes,
+    /// Which accounts and slots a block changed, by height.
+    Changed,
+    /// Accounts before they changed, by address and height.
+    AccountHistory,
+    /// Slots before they changed, by address, slot and height.
+    SlotHistory,
+    /// Blooms of blocks with logs, by height.
+    Blooms,
+    /// Logs by height and position.
+    Logs,
+    /// Positions of logs by address or topic, and height.
+    LogIndex,
 }
 
 /// How a table is read and written, for tuning.
@@ -64,11 +85,13 @@ pub enum Shape {
     Log,
     /// Read and written at random by whole key.
     Point,
+    /// Many keys share a prefix of so many bytes and differ in the height at their end; read by seeking within a prefix.
+    Series(usize),
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 19] = [
         Self::Meta,
         Self::Headers,
         Self::Bodies,
@@ -82,6 +105,12 @@ impl Table {
         Self::Slots,
         Self::Code,
         Self::TrieNodes,
+        Self::Changed,
+        Self::AccountHistory,
+        Self::SlotHistory,
+        Self::Blooms,
+        Self::Logs,
+        Self::LogIndex,
     ];
 
     /// Name of the column family.
@@ -101,6 +130,12 @@ impl Table {
             Self::Slots => "slots",
             Self::Code => "code",
             Self::TrieNodes => "trie_nodes",
+            Self::Changed => "changed",
+            Self::AccountHistory => "account_history",
+            Self::SlotHistory => "slot_history",
+            Self::Blooms => "blooms",
+            Self::Logs => "logs",
+            Self::LogIndex => "log_index",
         }
     }
 
@@ -120,7 +155,13 @@ impl Table {
             | Self::Accounts
             | Self::Slots
             | Self::Code
-            | Self::TrieNodes => 1,
+            | Self::TrieNodes
+            | Self::Changed
+            | Self::AccountHistory
+            | Self::SlotHistory
+            | Self::Blooms
+            | Self::Logs
+            | Self::LogIndex => 1,
         }
     }
 
@@ -134,10 +175,17 @@ impl Table {
             | Self::Certificates
             | Self::Outcomes
             | Self::Receipts
-            | Self::Skipped => Shape::Log,
+            | Self::Skipped
+            | Self::Changed
+            | Self::Blooms
+            | Self::Logs => Shape::Log,
             Self::Heights | Self::Transactions | Self::Accounts | Self::Slots | Self::Code | Self::TrieNodes => {
                 Shape::Point
             }
+            Self::AccountHistory => Shape::Series(20),
+            Self::SlotHistory => Shape::Series(52),
+            // An address's keys are shorter than a topic's; both begin with more than this.
+            Self::LogIndex => Shape::Series(21),
         }
     }
 
@@ -160,6 +208,10 @@ pub mod meta {
     pub const CHAIN_ID: &[u8] = b"chain_id";
     /// Height 8 and hash 32 of the newest block.
     pub const HEAD: &[u8] = b"head";
+    /// Which older states there are: the oldest height 8, and the height 8 up to which nothing is left of older ones.
+    pub const HISTORY: &[u8] = b"history";
+    /// The first height 8 whose logs are indexed.
+    pub const LOG_INDEX: &[u8] = b"log_index";
 
     /// Schema version of a table, 4 bytes.
     #[must_use]
@@ -180,6 +232,33 @@ pub fn slot_key(address: &Address, slot: &U256) -> [u8; 52] {
     let mut key = [0; 52];
     key[..20].copy_from_slice(address.as_slice());
     key[20..].copy_from_slice(&slot.to_be_bytes::<32>());
+    key
+}
+
+/// Key of [`Table::AccountHistory`].
+#[must_use]
+pub fn account_history_key(address: &Address, height: Height) -> [u8; 28] {
+    let mut key = [0; 28];
+    key[..20].copy_from_slice(address.as_slice());
+    key[20..].copy_from_slice(&height_key(height));
+    key
+}
+
+/// Key of [`Table::SlotHistory`].
+#[must_use]
+pub fn slot_history_key(address: &Address, slot: &U256, height: Height) -> [u8; 60] {
+    let mut key = [0; 60];
+    key[..52].copy_from_slice(&slot_key(address, slot));
+    key[52..].copy_from_slice(&height_key(height));
+    key
+}
+
+/// Key of [`Table::Logs`].
+#[must_use]
+pub fn log_key(height: Height, position: u32) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..8].copy_from_slice(&height_key(height));
+    key[8..].copy_from_slice(&position.to_be_bytes());
     key
 }
 

@@ -158,7 +158,7 @@ wait_for 60 "basalt_height of four nodes" series basalt_height 4
 wait_for 30 "the recorded series" series basalt:behind_blocks 4
 while IFS= read -r expression; do
 	wait_for 60 "data for the panel query $expression" series "${expression//\$node/.*}" 1
-done < <(jq -r '.panels[].targets[].expr' "$ROOT/deploy/grafana/dashboards/basalt.json")
+done < <(jq -r '.panels[].targets[].expr' "$ROOT"/deploy/grafana/dashboards/*.json)
 [ "$(curl -fsS http://127.0.0.1:9090/api/v1/rules | jq '[.data.groups[].rules[] | select(.health != "ok")] | length')" = 0 ] ||
 	fail "a rule does not evaluate"
 say "ok"

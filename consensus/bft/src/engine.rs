@@ -9,6 +9,7 @@ use basalt_primitives::{
 };
 
 use crate::{
+    election::{self, Turns},
     guard::{Guard, Recorded},
     message::{Message, PreparedCertificate, RoundChange, SignedMessage, SignedRoundChange, Vote},
     mutation::Mutation,
@@ -55,6 +56,8 @@ pub(crate) struct Chain {
     pub uncertified: bool,
     /// Validator sets by height.
     pub sets: BTreeMap<Height, Arc<ValidatorSet>>,
+    /// Who is skipped at the next height and the one after.
+    pub turns: Turns,
 }
 
 /// What this validator has said at the current height and repeats until the height is decided.
@@ -208,6 +211,12 @@ impl Bft {
         self.set()?.index_of(self.config.key.as_ref()?)
     }
 
+    /// The proposer of a round of the current height, once its validators are known.
+    pub(crate) fn proposer(&self, round: Round) -> Option<u16> {
+        let absences = self.chain().turns.at(self.height())?;
+        Some(election::proposer(self.set()?, absences, self.height(), round))
+    }
+
     /// A block of the current height by hash, if it is here.
     pub(crate) fn body(&self, hash: &B256) -> Option<SealedBlock> {
         let local = &self.local;
@@ -239,8 +248,10 @@ impl Bft {
     }
 
     fn restore(&mut self, restored: Restored<Record>) {
-        let Restored { head, certificate, had_transactions, sets, records, nonce } = restored;
+        let Restored { head, certificate, had_transactions, sets, past, records, nonce } = restored;
         let height = head.height();
+        let turns = Turns::restored(height, &past);
+        let recent = past.into_iter().filter(|p| p.height.0 + SETS_KEPT > height.0).map(|p| (p.height, p.set));
         let recorded = records.and_then(|r| Recorded::read(height, r));
         self.votes = HeightVotes::new(height.next());
         self.next_votes = HeightVotes::new(height.next().next());
@@ -251,7 +262,8 @@ impl Bft {
             decided_at: self.now,
             executed: height,
             uncertified: had_transactions,
-            sets: sets.into_iter().collect(),
+            sets: recent.chain(sets).collect(),
+            turns,
         });
         if self.config.key.is_none() {
             return;
@@ -320,7 +332,8 @@ impl Bft {
 
     fn on_synced(&mut self, block: &SealedBlock, certificate: Arc<CommitCertificate>) {
         let certified = certificate.height == block.height() && certificate.block_hash == block.hash();
-        if certified && self.follows_head(block) {
+        // Without its validators the next height's skip list cannot be told: it comes again once more is executed.
+        if certified && self.set().is_some() && self.follows_head(block) {
             self.decide(block, certificate);
         }
     }
@@ -351,6 +364,8 @@ impl Bft {
         let head_at = self.votes.first_seen(&hash).unwrap_or(now);
         let chain = self.chain_mut();
         assert_eq!(chain.head.height().next(), height, "only the next height can be decided");
+        let set = chain.sets.get(&height).expect("only a height whose validators are known is decided");
+        chain.turns.decided(set, block.header().first_round);
         chain.head = block.clone();
         chain.certificate = Some(certificate.clone());
         (chain.head_at, chain.decided_at) = (head_at, now);

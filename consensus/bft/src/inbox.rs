@@ -53,7 +53,10 @@ impl Bft {
             return;
         }
         let height = signed.message.height();
-        let Some(set) = self.chain().sets.get(&height).cloned() else { return };
+        let chain = self.chain();
+        let (Some(set), Some(absences)) = (chain.sets.get(&height).cloned(), chain.turns.at(height).cloned()) else {
+            return;
+        };
         let votes = if height == self.votes.height() {
             &mut self.votes
         } else if height == self.next_votes.height() {
@@ -63,7 +66,7 @@ impl Bft {
         };
         let from = signed.from;
         let before = votes.changed_to(from);
-        let evidence = votes.add(self.now, &set, signed);
+        let evidence = votes.add(self.now, &set, &absences, signed);
         let news = before != votes.changed_to(from);
         self.out.extend(evidence.map(Effect::Report));
         // Somebody has come back or moved on: what it needs from here should not wait for the end of a long back-off.

@@ -281,7 +281,7 @@ impl SignedMessage {
         require(self.message.round() < MAX_ROUND, "a message's round must be below 2^31")?;
         match &self.message {
             Message::Prepare(_) | Message::Commit(_) => Ok(()),
-            Message::Proposal(m) => m.check(set),
+            Message::Proposal(m) => m.check(set, self.from),
             Message::RoundChange(m) => {
                 check_prepared(set, m.prepared.as_ref())?;
                 let later = m.prepared.as_ref().is_none_or(|p| p.round < m.round);
@@ -358,8 +358,10 @@ impl SignedMessage {
 
 impl Proposal {
     /// The justification rule: round 0 needs none; above, a quorum of round changes to exactly this round, and the block of
-    /// the highest claim among them, proven by the certificate; with no claim the block is new in this round.
-    fn check(&self, set: &ValidatorSet) -> Result<(), MessageError> {
+    /// the highest claim among them, proven by the certificate; with no claim the block is new in this round and its
+    /// sender's. So a prepared block tells the truth about who first proposed it and when: some honest validator has
+    /// prepared it as new, and that only in the round, and from the proposer, that its header names.
+    fn check(&self, set: &ValidatorSet, from: u16) -> Result<(), MessageError> {
         require(self.block.height() == self.height, "a proposal's block must have its height")?;
         if Mutation::JustificationUnchecked.on() {
             return Ok(());
@@ -374,6 +376,8 @@ impl Proposal {
         let first_round = self.block.header().first_round;
         let Some(claim) = highest else {
             require(self.prepared.is_none(), "a proposal's certificate must be claimed by its justification")?;
+            let own = set.get(from).is_some_and(|v| v.address() == self.block.header().proposer);
+            require(own, "a new block must name its sender as its proposer")?;
             return require(first_round == self.round, "a new block must carry the round it is first proposed in");
         };
         let proven = self.prepared.as_ref().is_some_and(|p| p.claim() == claim);

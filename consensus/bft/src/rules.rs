@@ -7,7 +7,6 @@ use basalt_consensus::{BuildRequest, Effect, Target, Verdict};
 use basalt_primitives::{B256, CommitCertificate, Height, Round, SealedBlock, ValidatorSet, validators::VoteKind};
 
 use crate::{
-    election,
     engine::{Bft, Building},
     message::{Message, PreparedCertificate, Proposal, RoundChange, SignedRoundChange, Vote},
     mutation::Mutation,
@@ -236,8 +235,7 @@ impl Bft {
     /// member of every quorum claims and holds.
     fn propose_rule(&self, set: &ValidatorSet, own: u16) -> Option<Rule> {
         let round = self.local.round;
-        let elected = election::proposer(set, self.height(), round) == own;
-        if !elected || self.local.said.proposal.is_some() || self.local.building.is_some() {
+        if self.proposer(round) != Some(own) || self.local.said.proposal.is_some() || self.local.building.is_some() {
             return None;
         }
         let asked: Vec<_> = self.votes.changes().filter(|(_, m, _)| m.round == round).collect();

@@ -2,7 +2,7 @@
 
 use basalt_primitives::{Height, Millis, Round, validators::VoteKind};
 
-use crate::{Bft, election, recovery::Recovery};
+use crate::{Bft, recovery::Recovery};
 
 /// What a height is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Bft {
         status.own = self.own_index();
         status.step = self.current_step();
         if let Some(set) = self.set() {
-            status.proposer = Some(election::proposer(set, height, self.local.round));
+            status.proposer = self.proposer(self.local.round);
             let present = self.present(&status);
             status.power = set.power_of(present.iter().copied());
             status.needed = match &self.recovery {

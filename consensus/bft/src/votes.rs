@@ -12,7 +12,7 @@ use basalt_primitives::{
 };
 
 use crate::{
-    election,
+    election::{self, Absences},
     message::{Message, Proposal, RoundChange, SignedMessage, Vote},
     mutation::Mutation,
 };
@@ -109,7 +109,13 @@ impl HeightVotes {
     }
 
     /// Takes a message of this height. Gives back evidence if it contradicts an earlier one: once per validator and kind.
-    pub fn add(&mut self, now: Millis, set: &ValidatorSet, signed: SignedMessage) -> Option<Evidence<SignedMessage>> {
+    pub fn add(
+        &mut self,
+        now: Millis,
+        set: &ValidatorSet,
+        absences: &Absences,
+        signed: SignedMessage,
+    ) -> Option<Evidence<SignedMessage>> {
         debug_assert_eq!(signed.message.height(), self.height);
         let earlier = match &signed.message {
             Message::Prepare(vote) => {
@@ -120,7 +126,7 @@ impl HeightVotes {
                 let first = self.commits.add(set, signed.from, *vote, signed.signature);
                 first.map(|(block_hash, s)| (Message::Commit(Vote { block_hash, ..*vote }), s))
             }
-            Message::Proposal(_) => self.add_proposal(now, set, &signed),
+            Message::Proposal(_) => self.add_proposal(now, set, absences, &signed),
             Message::RoundChange(_) => {
                 self.add_change(set, &signed);
                 None
@@ -138,9 +144,15 @@ impl HeightVotes {
         })
     }
 
-    fn add_proposal(&mut self, at: Millis, set: &ValidatorSet, signed: &SignedMessage) -> Option<(Message, Signature)> {
+    fn add_proposal(
+        &mut self,
+        at: Millis,
+        set: &ValidatorSet,
+        absences: &Absences,
+        signed: &SignedMessage,
+    ) -> Option<(Message, Signature)> {
         let Message::Proposal(proposal) = &signed.message else { return None };
-        let elected = election::proposer(set, self.height, proposal.round) == signed.from;
+        let elected = election::proposer(set, absences, self.height, proposal.round) == signed.from;
         if !elected || signed.check(set).is_err() {
             return None;
         }

@@ -8,12 +8,8 @@ fn every_deliberate_bug_is_found() {
     let mut missed = Vec::new();
     for mutation in Mutation::ALL {
         let found = (0..limit).find_map(|seed| {
-            let failure = mutation.with(|| std::panic::catch_unwind(|| BftLab::run_seed(seed)));
-            match failure {
-                Ok(Ok(_)) => None,
-                Ok(Err(failure)) => Some((seed, failure)),
-                Err(_) => Some((seed, "panic".to_owned())),
-            }
+            let failure = mutation.with(|| BftLab::run_seed(seed)).err()?;
+            Some((seed, failure.violation.to_string()))
         });
         match found {
             Some((seed, failure)) => {

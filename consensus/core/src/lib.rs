@@ -153,6 +153,17 @@ pub enum Input<S, R> {
     },
 }
 
+/// What a decided height says about who proposes above it.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// The height.
+    pub height: Height,
+    /// Round of its block's first proposal, from the header.
+    pub first_round: Round,
+    /// The validators that decided it.
+    pub set: Arc<ValidatorSet>,
+}
+
 /// What the disk held at start.
 #[derive(Clone, Debug)]
 pub struct Restored<R> {
@@ -164,6 +175,8 @@ pub struct Restored<R> {
     pub had_transactions: bool,
     /// Validator sets of the next height and of the one after, as far as known.
     pub sets: Vec<(Height, Arc<ValidatorSet>)>,
+    /// Decided heights in order up to the head, as far back as the engine family asks for; nothing at genesis.
+    pub past: Vec<Past>,
     /// The sign record, oldest first. `None`: this key has no record on this disk (wiped, or new to it), so the engine must
     /// not vote until it has learnt what it may have signed.
     pub records: Option<Vec<R>>,

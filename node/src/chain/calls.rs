@@ -5,8 +5,12 @@ use basalt_execution::{
     call::{CallEnd, CallError as Exec, CallRequest as Request},
 };
 use basalt_primitives::Bytes;
+use basalt_storage::Reader as _;
 
-use super::{Chain, StateView};
+use super::{
+    Chain, PastView,
+    reader::{damaged, read_error},
+};
 use crate::{
     clock, proposer,
     rpc::ports::{CallError, CallExecutor, CallRequest, ReadError, StateAt},
@@ -14,8 +18,8 @@ use crate::{
 
 impl Chain {
     /// Where a call on the newest state runs: as if in the next block.
-    fn next_env(&self, state: &StateView) -> BlockEnv {
-        let head = state.0.head();
+    fn next_env(&self, state: &PastView) -> BlockEnv {
+        let head = state.0.snapshot().head();
         let header = head.block.header();
         BlockEnv {
             height: header.height.next(),
@@ -28,8 +32,19 @@ impl Chain {
         }
     }
 
-    fn prepare(&self, request: &CallRequest, at: StateAt) -> Result<(BlockEnv, Request, StateView), CallError> {
-        let state = StateView(self.state_at(at)?);
+    /// Where a call on the state after a named block runs: in that block's own surroundings, as clients know it from
+    /// other nodes.
+    fn past_env(&self, state: &PastView) -> Result<BlockEnv, ReadError> {
+        let header = state.0.snapshot().header(state.0.height()).map_err(read_error)?;
+        header.map(|h| BlockEnv::of(&h)).ok_or_else(|| damaged(format!("block {} has no header", state.0.height())))
+    }
+
+    fn prepare(&self, request: &CallRequest, at: StateAt) -> Result<(BlockEnv, Request, PastView), CallError> {
+        let state = self.state_at(at)?;
+        let env = match at {
+            StateAt::Latest => self.next_env(&state),
+            StateAt::Height(_) => self.past_env(&state)?,
+        };
         let call = Request {
             from: request.from,
             to: request.to,
@@ -41,7 +56,7 @@ impl Chain {
             access_list: request.access_list.clone(),
             authorizations: request.authorization_list.clone(),
         };
-        Ok((self.next_env(&state), call, state))
+        Ok((env, call, state))
     }
 }
 

@@ -2,6 +2,7 @@
 //! a port to it. Storage and execution do not know each other; they meet here.
 
 mod calls;
+mod prune;
 mod reader;
 mod state;
 
@@ -11,7 +12,8 @@ use basalt_execution::Executor;
 use basalt_primitives::{B256, ChainSpec};
 use basalt_storage::Ledger;
 
-pub use state::StateView;
+pub use prune::prune_states;
+pub use state::{PastView, StateView};
 
 use crate::validators::ValidatorSets;
 

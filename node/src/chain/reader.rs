@@ -3,28 +3,31 @@
 use std::sync::Arc;
 
 use basalt_primitives::{Address, B256, Bloom, Bytes, Height, Receipt, Transaction, U256, state::Account};
-use basalt_storage::{Reader as _, Snapshot, StorageError};
+use basalt_storage::{Reader as _, StorageError};
 
-use super::Chain;
+use super::{Chain, PastView};
 use crate::rpc::ports::{BlockView, ChainReader, ReadError, SkippedTx, StateAt};
 
-fn read_error(e: StorageError) -> ReadError {
+pub(super) fn read_error(e: StorageError) -> ReadError {
+    if let StorageError::StateNotKept { height, first, head } = e {
+        return ReadError::StateNotKept { height, first, head };
+    }
     tracing::error!("the ledger could not be read: {e}");
     ReadError::Storage(Box::new(e))
 }
 
-fn damaged(what: String) -> ReadError {
+pub(super) fn damaged(what: String) -> ReadError {
     tracing::error!("{what}");
     ReadError::Storage(what.into())
 }
 
 impl Chain {
-    /// A snapshot whose state is the one asked for.
-    pub(super) fn state_at(&self, at: StateAt) -> Result<Snapshot, ReadError> {
+    /// The state asked for, as execution and everyone else reads it.
+    pub fn state_at(&self, at: StateAt) -> Result<PastView, ReadError> {
         let snapshot = self.ledger.snapshot();
         match at {
-            StateAt::Height(height) if height != snapshot.head().height() => Err(ReadError::StateNotKept { height }),
-            _ => Ok(snapshot),
+            StateAt::Latest => Ok(PastView(snapshot.state())),
+            StateAt::Height(height) => snapshot.state_at(height).map(PastView).map_err(read_error),
         }
     }
 
@@ -98,15 +101,15 @@ impl ChainReader for Chain {
     }
 
     fn account(&self, at: StateAt, address: &Address) -> Result<Option<Account>, ReadError> {
-        self.state_at(at)?.account(address).map_err(read_error)
+        self.state_at(at)?.0.account(address).map_err(read_error)
     }
 
     fn storage(&self, at: StateAt, address: &Address, slot: U256) -> Result<U256, ReadError> {
-        self.state_at(at)?.storage(address, &slot).map_err(read_error)
+        self.state_at(at)?.0.storage(address, &slot).map_err(read_error)
     }
 
     fn code(&self, at: StateAt, address: &Address) -> Result<Bytes, ReadError> {
-        let state = self.state_at(at)?;
+        let state = self.state_at(at)?.0;
         let Some(account) = state.account(address).map_err(read_error)? else { return Ok(Bytes::new()) };
         if account.code_hash == Account::default().code_hash {
             return Ok(Bytes::new());

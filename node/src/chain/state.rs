@@ -5,20 +5,43 @@ use basalt_primitives::{
     Address, B256, Bytes, Height, U256,
     state::{Account, TrieKey},
 };
-use basalt_storage::{Reader as _, Snapshot, StorageError};
+use basalt_storage::{Reader as _, Snapshot, State, StorageError};
 
-/// The state after one block.
+/// The newest state.
 #[derive(Clone, Debug)]
 pub struct StateView(pub Snapshot);
+
+/// The state after any block that is kept.
+#[derive(Clone, Debug)]
+pub struct PastView(pub State);
 
 fn state_error(e: StorageError) -> StateError {
     match e {
         StorageError::Corrupt { .. } => StateError::Corrupt(e.to_string()),
+        StorageError::StateNotKept { height, .. } => StateError::Unavailable(height.0),
         other => StateError::Read(other.to_string()),
     }
 }
 
 impl StateReader for StateView {
+    fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
+        self.0.account(address).map_err(state_error)
+    }
+
+    fn storage(&self, address: &Address, slot: U256) -> Result<U256, StateError> {
+        self.0.storage(address, &slot).map_err(state_error)
+    }
+
+    fn code(&self, hash: &B256) -> Result<Option<Bytes>, StateError> {
+        self.0.code(hash).map_err(state_error)
+    }
+
+    fn block_hash(&self, height: u64) -> Result<Option<B256>, StateError> {
+        self.0.block_hash(Height(height)).map_err(state_error)
+    }
+}
+
+impl StateReader for PastView {
     fn account(&self, address: &Address) -> Result<Option<Account>, StateError> {
         self.0.account(address).map_err(state_error)
     }

@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 36] = [
+const KEYS: [(&str, &str); 38] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -74,6 +74,8 @@ const KEYS: [(&str, &str); 36] = [
     ("storage", "write_buffer_mib"),
     ("storage", "trie_mib"),
     ("storage", "max_open_files"),
+    ("storage", "mode"),
+    ("storage", "keep_states"),
     ("log", "level"),
     ("log", "format"),
 ];

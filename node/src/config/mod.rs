@@ -159,11 +159,40 @@ pub struct Storage {
     pub trie_mib: usize,
     /// Most open files.
     pub max_open_files: i32,
+    /// How many older states are kept.
+    pub mode: StorageMode,
+    /// In mode `full`: for how many blocks before the newest the state can be read.
+    pub keep_states: u64,
+}
+
+/// How many older states a node keeps. Blocks and receipts are kept in either mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StorageMode {
+    /// All, from when the mode was chosen.
+    Archive,
+    /// The last [`Storage::keep_states`].
+    Full,
 }
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { cache_mib: 32, write_buffer_mib: 16, trie_mib: 64, max_open_files: 256 }
+        Self {
+            cache_mib: 32,
+            write_buffer_mib: 16,
+            trie_mib: 64,
+            max_open_files: 256,
+            mode: StorageMode::Full,
+            keep_states: 10_000,
+        }
+    }
+}
+
+impl Storage {
+    /// For how many blocks before the newest the state is kept; `None`: for all.
+    #[must_use]
+    pub fn kept_states(&self) -> Option<u64> {
+        (self.mode == StorageMode::Full).then_some(self.keep_states)
     }
 }
 

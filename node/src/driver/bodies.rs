@@ -1,14 +1,12 @@
 //! Proposed blocks with their verified bodies, kept from the moment a proposal is checked until its block is executed, so
 //! that each transaction is decoded and verified once, and so that a peer that misses a proposal can be given it.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use basalt_primitives::{B256, SealedBlock, Transaction};
 use parking_lot::Mutex;
+
+use crate::clock::SharedClock;
 
 /// Blocks kept at most: proposals of a few rounds of one height, and the head.
 const CAPACITY: usize = 16;
@@ -18,29 +16,39 @@ pub type Body = Result<Arc<Vec<Arc<Transaction>>>, String>;
 
 /// The blocks, shared between the message verifiers, validation, execution and whoever serves them to peers. The oldest is
 /// dropped first; whoever misses one decodes it again.
-#[derive(Clone, Debug, Default)]
-pub struct Bodies(Arc<Mutex<VecDeque<Kept>>>);
+#[derive(Clone, Debug)]
+pub struct Bodies {
+    kept: Arc<Mutex<VecDeque<Kept>>>,
+    clock: SharedClock,
+}
 
 #[derive(Debug)]
 struct Kept {
     block: SealedBlock,
     body: Body,
-    since: Instant,
+    /// Monotonic time at which it came.
+    since: Duration,
 }
 
 impl Bodies {
+    /// No blocks yet.
+    #[must_use]
+    pub fn new(clock: SharedClock) -> Self {
+        Self { kept: Arc::default(), clock }
+    }
+
     /// Keeps a block with its body.
     pub fn insert(&self, block: SealedBlock, body: Body) {
-        let mut all = self.0.lock();
+        let mut all = self.kept.lock();
         all.retain(|k| k.block.hash() != block.hash());
         if all.len() == CAPACITY {
             all.pop_front();
         }
-        all.push_back(Kept { block, body, since: Instant::now() });
+        all.push_back(Kept { block, body, since: self.clock.mono() });
     }
 
     fn find<T>(&self, hash: &B256, read: impl FnOnce(&Kept) -> T) -> Option<T> {
-        self.0.lock().iter().find(|k| k.block.hash() == *hash).map(read)
+        self.kept.lock().iter().find(|k| k.block.hash() == *hash).map(read)
     }
 
     /// The body of a block, if it is kept.
@@ -58,6 +66,6 @@ impl Bodies {
     /// How long a block has been here.
     #[must_use]
     pub fn age(&self, hash: &B256) -> Option<Duration> {
-        self.find(hash, |k| k.since.elapsed())
+        self.find(hash, |k| self.clock.mono().saturating_sub(k.since))
     }
 }

@@ -1,22 +1,20 @@
-//! The execution thread: builds, executes ahead, executes and stores. One thread owns the state trie and is the only one
-//! that commits, so that whatever it reads is the newest state.
+//! The execution side: builds, executes ahead, executes and stores. One worker owns the state trie and is the only one
+//! that commits, so that whatever it reads is the newest state. It has no thread: [`super::runtime`] gives it one.
+//!
+//! In: jobs of the engine and proposed blocks. Out: inputs for the engine, handed to `done` in order.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use basalt_consensus::{BuildRequest, Input};
 use basalt_execution::{BlockEnv, Executed, StateTrie};
 use basalt_primitives::{B256, CommitCertificate, Receipt, SealedBlock, receipt::receipts_root};
 use basalt_proto::Codec as _;
 use basalt_storage::{BlockCommit, Head, Outcome, Skipped};
-use crossbeam_channel::{Receiver, Sender, select_biased};
 
 use super::{Fatal, bodies::Body, verify::Verifier};
 use crate::{
     chain::{Chain, StateView},
+    clock::SharedClock,
     mempool::{AccountView, BlockUpdate, SharedPool},
     proposer::{self, Proposer},
 };
@@ -54,13 +52,15 @@ pub struct Committed<'a> {
     pub took: Duration,
 }
 
-/// Hears of every durable block, on the execution thread: be brief.
+/// Hears of every durable block, on the worker's thread: be brief.
 pub type Observer = Box<dyn Fn(&Committed<'_>) + Send>;
 
-/// The execution thread's belongings.
+/// The execution side of a node.
 pub struct Worker {
     /// The chain.
     pub chain: Chain,
+    /// Block time of built blocks, and how long work took.
+    pub clock: SharedClock,
     /// The state trie, at the head's root.
     pub trie: StateTrie,
     /// Checks bodies that are not kept any more.
@@ -78,58 +78,36 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Works until a channel closes or something fatal happens. `jobs` go before `ahead`.
-    pub fn run(mut self, jobs: &Receiver<Job>, ahead: &Receiver<SealedBlock>, done: &Sender<Result<Done, Fatal>>) {
-        loop {
-            let result = select_biased! {
-                recv(jobs) -> job => match job {
-                    Ok(job) => self.work(job, done),
-                    Err(_) => return,
-                },
-                recv(ahead) -> block => {
-                    if let Ok(block) = block { self.execute_ahead(&block); }
-                    Ok(())
-                }
-            };
-            if let Err(fatal) = result {
-                // The driver stops the node; if it is gone already, so are we.
-                let _ = done.send(Err(fatal));
-                return;
-            }
-        }
-    }
-
-    fn work(&mut self, job: Job, done: &Sender<Result<Done, Fatal>>) -> Result<(), Fatal> {
+    /// Does one job; what the engine must hear of goes to `done`, as soon as it is true.
+    pub fn work(&mut self, job: Job, done: &mut dyn FnMut(Done)) -> Result<(), Fatal> {
         match job {
-            Job::Build(request) => {
-                let _ = done.send(Ok(self.build(&request)?));
-            }
+            Job::Build(request) => done(self.build(&request)),
             Job::Execute { block, certificate } => self.execute(&block, &certificate, done)?,
         }
         Ok(())
     }
 
-    fn build(&mut self, request: &BuildRequest) -> Result<Done, Fatal> {
+    fn build(&mut self, request: &BuildRequest) -> Done {
         let (height, round) = (request.height, request.round);
         let head = self.chain.ledger.head();
         let Some(proposer) = self.proposer.as_mut().filter(|_| head.hash() == request.parent) else {
-            return Ok(Input::BuildFailed { height, round });
+            return Input::BuildFailed { height, round };
         };
-        match proposer.build(&self.chain, &self.pool, &head, request) {
+        match proposer.build(&self.chain, &self.pool, &head, request, self.clock.wall_ms()) {
             Ok(proposer::Built { block, transactions, executed }) => {
                 self.verifier.bodies.insert(block.clone(), Ok(Arc::new(transactions)));
                 self.keep_ahead(block.hash(), executed);
-                Ok(Input::Built { height, round, block })
+                Input::Built { height, round, block }
             }
             Err(e) => {
                 tracing::error!(%height, %round, "could not build a block: {e}");
-                Ok(Input::BuildFailed { height, round })
+                Input::BuildFailed { height, round }
             }
         }
     }
 
     /// Executes a proposed block while it is being voted on. A failure here is no harm: the block may never be final.
-    fn execute_ahead(&mut self, block: &SealedBlock) {
+    pub fn execute_ahead(&mut self, block: &SealedBlock) {
         let head = self.chain.ledger.head();
         let known = self.ahead.iter().any(|(hash, _)| *hash == block.hash());
         if known || block.header().parent_hash != head.hash() {
@@ -153,9 +131,9 @@ impl Worker {
         &mut self,
         block: &SealedBlock,
         certificate: &Arc<CommitCertificate>,
-        done: &Sender<Result<Done, Fatal>>,
+        done: &mut dyn FnMut(Done),
     ) -> Result<(), Fatal> {
-        let start = Instant::now();
+        let start = self.clock.mono();
         let head = self.chain.ledger.head();
         if block.height() <= head.height() {
             return Ok(()); // The engine asked twice; it has its answer.
@@ -169,12 +147,14 @@ impl Worker {
         let (height, timestamp_ms) = (block.height(), block.header().timestamp_ms);
         // Before the engine goes on to the next height it must know whether anything is left to propose, and the set of
         // height + 2, which follows from this state.
-        self.update_pool(block, &executed, &next, done);
+        let pending = self.update_pool(block, &executed, &next);
+        done(Input::Work { pending });
         let later = height.next().next();
-        let _ = done.send(Ok(Input::ValidatorSet { height: later, set: self.chain.sets.at(later) }));
-        let _ = done.send(Ok(Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms }));
+        done(Input::ValidatorSet { height: later, set: self.chain.sets.at(later) });
+        done(Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms });
         let latency = self.verifier.bodies.age(&block.hash()).filter(|_| voted);
-        (self.observer)(&Committed { head: &next, receipts: &executed.receipts, latency, took: start.elapsed() });
+        let took = self.clock.mono().saturating_sub(start);
+        (self.observer)(&Committed { head: &next, receipts: &executed.receipts, latency, took });
         Ok(())
     }
 
@@ -247,7 +227,8 @@ impl Worker {
         Ok(head)
     }
 
-    fn update_pool(&self, block: &SealedBlock, executed: &Executed, head: &Head, done: &Sender<Result<Done, Fatal>>) {
+    /// Takes the block's results into the mempool; whether anything is left to propose.
+    fn update_pool(&self, block: &SealedBlock, executed: &Executed, head: &Head) -> bool {
         let accounts: Vec<_> = executed
             .changes
             .accounts
@@ -260,12 +241,10 @@ impl Worker {
         let included = tx_hashes(executed);
         let base_fee = proposer::next_base_fee(&self.chain.spec, head);
         let next_height = block.height().next();
-        let now_ms = crate::clock::wall_ms();
+        let now_ms = self.clock.wall_ms();
         let mut pool = self.pool.lock();
         pool.on_block(&BlockUpdate { accounts: &accounts, included: &included, next_height, base_fee, now_ms });
-        let pending = pool.has_ready(base_fee, next_height);
-        drop(pool);
-        let _ = done.send(Ok(Input::Work { pending }));
+        pool.has_ready(base_fee, next_height)
     }
 
     /// Keeps the block beside the ledger, for whoever finds out why.

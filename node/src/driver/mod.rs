@@ -6,6 +6,9 @@
 
 pub mod bodies;
 pub mod executor;
+pub mod judge;
+pub mod ports;
+pub mod record;
 pub mod rules;
 pub mod runtime;
 pub mod verify;

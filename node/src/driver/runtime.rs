@@ -11,22 +11,23 @@ use std::{
     time::Duration,
 };
 
-use basalt_bft::{message::SignedMessage, record::Record};
-use basalt_consensus::{BuildRequest, Evidence, Input, Target, Verdict};
-use basalt_primitives::{B256, Bytes, CommitCertificate, Height, PublicKey, SealedBlock};
-use basalt_storage::SignRecord;
+use basalt_bft::record::Record;
+use basalt_consensus::{Input, Verdict};
+use basalt_primitives::{Bytes, CommitCertificate, Height, PublicKey, SealedBlock};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 
 use super::{
-    Driver, Fatal, Ports,
+    Driver, Fatal,
     executor::{Done, Job, Worker},
-    rules::{self, BlockError, Sets},
+    judge::Judge,
+    ports::{Events, RealPorts},
+    record::RecordFile,
     verify::{Checked, Incoming, Verifier},
 };
 use crate::{
     chain::Chain,
-    clock,
-    network::{ConsensusTarget, NetworkHandle},
+    clock::{Clock, SharedClock},
+    network::NetworkHandle,
     sync::Fetcher,
 };
 
@@ -36,8 +37,6 @@ const IDLE: Duration = Duration::from_millis(500);
 const QUEUE: usize = 1024;
 /// Jobs for execution: the engine asks for few at a time.
 const JOBS: usize = 64;
-/// The sign record is rewritten with what is still needed after this many bytes.
-const REWRITE_RECORD_AT: usize = 64 * 1024 * 1024;
 
 /// The ends of the driver's channels that the rest of the node holds.
 #[derive(Clone)]
@@ -90,125 +89,12 @@ pub fn mailbox() -> (DriverHandle, Mailbox) {
     (handle, Mailbox { incoming, inputs, work, stop })
 }
 
-/// The sign record on disk; `None` on a node that does not vote, or whose disk was lost until it has recovered.
-pub struct RecordFile {
-    /// Where it is or will be.
-    pub dir: std::path::PathBuf,
-    /// The open file.
-    pub file: Option<SignRecord>,
-    /// What is in it and still needed, oldest first, so that it can be rewritten.
-    pub entries: Vec<Record>,
-    /// Bytes appended since it was last rewritten.
-    pub appended: usize,
-}
-
-impl RecordFile {
-    fn append(&mut self, record: &Record, executed: Height) -> Result<(), Fatal> {
-        let fatal = |e: basalt_storage::StorageError| Fatal(format!("cannot write the sign record: {e}"));
-        let bytes = basalt_proto::consensus::encode_record(record);
-        // What speaks of executed heights is history; the newest entry stays whatever it speaks of.
-        self.entries.retain(|r| r.height() > executed);
-        self.entries.push(record.clone());
-        let Some(file) = &mut self.file else {
-            // Only a recovered key begins a record here; everyone else's was made by `network create`.
-            self.file = Some(SignRecord::create(&self.dir, &bytes).map_err(fatal)?);
-            return Ok(());
-        };
-        file.append(&bytes).map_err(fatal)?;
-        self.appended += bytes.len();
-        if self.appended >= REWRITE_RECORD_AT {
-            let keep: Vec<Bytes> =
-                self.entries.iter().map(|r| Bytes::from(basalt_proto::consensus::encode_record(r))).collect();
-            file.rewrite(&keep).map_err(fatal)?;
-            self.appended = 0;
-        }
-        Ok(())
-    }
-}
-
-/// The driver's way to the world.
-pub struct RealPorts {
-    chain: Chain,
-    own: Option<PublicKey>,
-    record: RecordFile,
-    network: NetworkHandle,
-    fetcher: Fetcher,
-    jobs: Sender<Job>,
-    validate: Sender<SealedBlock>,
-    done: Sender<Result<Done, Fatal>>,
-    events: Arc<dyn Events>,
-}
-
-/// What the driver tells the rest of the node.
-pub trait Events: Send + Sync {
-    /// A new fork choice.
-    fn forkchoice(&self, head: B256, finalized: B256);
-    /// Evidence against a validator.
-    fn evidence(&self, evidence: &Evidence<SignedMessage>);
-    /// A peer's message that broke the rules.
-    fn bad_message(&self, sender: &PublicKey, reason: &str);
-    /// The engine has taken a step.
-    fn stepped(&self, status: basalt_bft::Status);
-}
-
-impl Ports for RealPorts {
-    fn persist(&mut self, record: &Record) -> Result<(), Fatal> {
-        self.record.append(record, self.chain.ledger.head().height())
-    }
-
-    fn send(&mut self, to: Target, message: &SignedMessage) {
-        let bytes = Bytes::from(basalt_proto::consensus::encode_message(message));
-        let set = self.chain.sets.at(message.message.height());
-        let receivers = set.as_slice().iter().enumerate().filter(|(i, v)| match to {
-            Target::All => Some(v.public_key) != self.own,
-            Target::One(index) => *i == usize::from(index),
-        });
-        for (_, validator) in receivers {
-            self.network.send_consensus(ConsensusTarget::One(validator.public_key), bytes.clone());
-        }
-    }
-
-    fn fetch(&mut self, block: B256, height: Height, hint: u16) {
-        let key = self.chain.sets.at(height).get(hint).map(|v| v.public_key);
-        let done = self.done.clone();
-        self.fetcher.fetch(block, height, key, move |found| {
-            let input = found.map_or(Input::FetchFailed { block }, |block| Input::Fetched { block });
-            let _ = done.send(Ok(input));
-        });
-    }
-
-    fn build(&mut self, request: BuildRequest) {
-        let (height, round) = (request.height, request.round);
-        if self.jobs.try_send(Job::Build(request)).is_err() {
-            let _ = self.done.try_send(Ok(Input::BuildFailed { height, round }));
-        }
-    }
-
-    fn validate(&mut self, block: SealedBlock) {
-        let hash = block.hash();
-        if self.validate.try_send(block).is_err() {
-            let _ = self.done.try_send(Ok(Input::Validated { block: hash, verdict: Verdict::NotYet }));
-        }
-    }
-
-    fn execute(&mut self, block: SealedBlock, certificate: Arc<CommitCertificate>) {
-        // Waits if the queue is full, which only means that execution has not kept up with sync.
-        let _ = self.jobs.send(Job::Execute { block, certificate });
-    }
-
-    fn forkchoice(&mut self, head: B256, finalized: B256) {
-        self.events.forkchoice(head, finalized);
-    }
-
-    fn report(&mut self, evidence: Evidence<SignedMessage>) {
-        self.events.evidence(&evidence);
-    }
-}
-
 /// Everything the driver's threads are made of.
 pub struct Parts {
     /// The chain.
     pub chain: Chain,
+    /// Drives the engine's timeouts and block time.
+    pub clock: SharedClock,
     /// The engine, with no input yet.
     pub engine: basalt_bft::Bft,
     /// The validator key; `None` follows.
@@ -241,14 +127,15 @@ pub fn start(
     let (done_tx, done) = bounded(QUEUE);
     let (checked_tx, checked) = bounded(QUEUE);
     let ledger = Arc::clone(&parts.chain.ledger);
-    parts.verifier.start(parts.verify_threads, &mailbox.incoming, &checked_tx, move || ledger.head().height())?;
+    verify_messages(&parts.verifier, parts.verify_threads, &mailbox.incoming, &checked_tx, move || {
+        ledger.head().height()
+    })?;
     let worker = parts.worker;
     let worker_done = done_tx.clone();
-    let executor = spawn_vital("execute", &done_tx, move || worker.run(&jobs, &ahead, &worker_done))?;
-    let (chain, verifier, validate_done) = (parts.chain.clone(), parts.verifier.clone(), done_tx.clone());
-    spawn_vital("validate", &done_tx, move || {
-        validate_blocks(&chain, &verifier, &validate, &ahead_tx, &validate_done);
-    })?;
+    let executor = spawn_vital("execute", &done_tx, move || execute_blocks(worker, &jobs, &ahead, &worker_done))?;
+    let judge = Judge { chain: parts.chain.clone(), verifier: parts.verifier, clock: Arc::clone(&parts.clock) };
+    let validate_done = done_tx.clone();
+    spawn_vital("validate", &done_tx, move || validate_blocks(&judge, &validate, &ahead_tx, &validate_done))?;
     let ports = RealPorts {
         own: parts.key.as_ref().map(basalt_primitives::SecretKey::public_key),
         chain: parts.chain.clone(),
@@ -261,9 +148,9 @@ pub fn start(
         events: Arc::clone(&parts.events),
     };
     let driver = Driver::new(parts.engine, parts.key, parts.chain.genesis, parts.chain.sets, ports);
-    let events = parts.events;
+    let (events, clock) = (parts.events, parts.clock);
     thread::Builder::new().name("engine".into()).spawn(move || {
-        let result = run(driver, &mailbox, restored, &done, &checked, &*events);
+        let result = run(driver, &*clock, &mailbox, restored, &done, &checked, &*events);
         // The ports are gone with the driver, so execution ends after the job it is in: nothing is half stored.
         let _ = executor.join();
         result
@@ -288,16 +175,17 @@ fn spawn_vital(
 
 fn run(
     mut driver: Driver<basalt_bft::Bft, RealPorts>,
+    clock: &dyn Clock,
     mailbox: &Mailbox,
     restored: basalt_consensus::Restored<Record>,
     done: &Receiver<Result<Done, Fatal>>,
     checked: &Receiver<Checked>,
     events: &dyn Events,
 ) -> Result<(), Fatal> {
-    driver.handle(clock::mono_ms(), clock::wall_ms(), Input::Restored(restored))?;
+    driver.handle(clock.mono_ms(), clock.wall_ms(), Input::Restored(restored))?;
     while !mailbox.stop.load(Ordering::Relaxed) {
         events.stepped(driver.engine().status());
-        let now = clock::mono_ms();
+        let now = clock.mono_ms();
         let wait = driver.deadline().map_or(IDLE, |d| Duration::from_millis(d.saturating_sub(now)).min(IDLE));
         let input = select_biased! {
             recv(done) -> d => match d {
@@ -316,7 +204,7 @@ fn run(
             recv(mailbox.inputs) -> i => i.ok(),
             default(wait) => None,
         };
-        let (mono, wall) = (clock::mono_ms(), clock::wall_ms());
+        let (mono, wall) = (clock.mono_ms(), clock.wall_ms());
         if let Some(input) = input {
             driver.handle(mono, wall, input)?;
         }
@@ -327,27 +215,71 @@ fn run(
     Ok(())
 }
 
+/// Threads that check peers' messages; they end when `incoming` closes. `executed` gives the newest executed height.
+fn verify_messages(
+    verifier: &Verifier,
+    threads: usize,
+    incoming: &Receiver<Incoming>,
+    checked: &Sender<Checked>,
+    executed: impl Fn() -> Height + Clone + Send + 'static,
+) -> std::io::Result<()> {
+    for i in 0..threads {
+        let (me, incoming, checked, executed) = (verifier.clone(), incoming.clone(), checked.clone(), executed.clone());
+        thread::Builder::new().name(format!("verify-{i}")).spawn(move || {
+            for message in incoming {
+                // A panic here is our bug, but it must not cost the node its ears.
+                let check = catch_unwind(AssertUnwindSafe(|| me.check(&message, executed())));
+                let result = check.unwrap_or_else(|_| {
+                    let reason = "it made the verifier fail; the log has the message: report it".to_owned();
+                    Some(Checked::Bad { sender: message.sender, reason })
+                });
+                let Some(result) = result else { continue };
+                if checked.send(result).is_err() {
+                    return;
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The execution thread: works until a channel closes or something fatal happens. `jobs` go before `ahead`.
+fn execute_blocks(
+    mut worker: Worker,
+    jobs: &Receiver<Job>,
+    ahead: &Receiver<SealedBlock>,
+    done: &Sender<Result<Done, Fatal>>,
+) {
+    // If the driver is gone it has stopped, and nobody needs the answer.
+    let mut answer = |input| drop(done.send(Ok(input)));
+    loop {
+        let result = select_biased! {
+            recv(jobs) -> job => match job {
+                Ok(job) => worker.work(job, &mut answer),
+                Err(_) => return,
+            },
+            recv(ahead) -> block => {
+                if let Ok(block) = block { worker.execute_ahead(&block); }
+                Ok(())
+            }
+        };
+        if let Err(fatal) = result {
+            // The driver stops the node; if it is gone already, so are we.
+            let _ = done.send(Err(fatal));
+            return;
+        }
+    }
+}
+
 /// The validation thread: judges proposals and hands good ones on to be executed ahead of their finality.
 fn validate_blocks(
-    chain: &Chain,
-    verifier: &Verifier,
+    judge: &Judge,
     blocks: &Receiver<SealedBlock>,
     ahead: &Sender<SealedBlock>,
     done: &Sender<Result<Done, Fatal>>,
 ) {
     for block in blocks {
-        let verdict = match judge(chain, verifier, &block) {
-            Ok(()) => Verdict::Valid,
-            Err(e @ BlockError::Early { .. }) => {
-                tracing::warn!(height = %block.height(), "proposal not voted for yet: {e}");
-                Verdict::NotYet
-            }
-            Err(e) => {
-                tracing::warn!(height = %block.height(), hash = %block.hash(), "invalid proposal: {e}");
-                Verdict::Invalid
-            }
-        };
-        let hash = block.hash();
+        let (hash, verdict) = (block.hash(), judge.verdict(&block));
         if verdict == Verdict::Valid {
             // Full: it is executed when it is final.
             let _ = ahead.try_send(block);
@@ -355,18 +287,5 @@ fn validate_blocks(
         if done.send(Ok(Input::Validated { block: hash, verdict })).is_err() {
             return;
         }
-    }
-}
-
-fn judge(chain: &Chain, verifier: &Verifier, block: &SealedBlock) -> Result<(), BlockError> {
-    let head = chain.ledger.head();
-    let height = block.height();
-    let (parent, this, next) = (chain.sets.at(head.height()), chain.sets.at(height), chain.sets.at(height.next()));
-    let sets = Sets { parent: &parent, this: &this, next: &next };
-    rules::check_block(&chain.spec, chain.genesis, &head, sets, block, Some(clock::wall_ms()))?;
-    verifier.check_body(block)?;
-    match verifier.bodies.get(&block.hash()) {
-        Some(Err(reason)) => Err(BlockError::InvalidBody(reason)),
-        _ => Ok(()),
     }
 }

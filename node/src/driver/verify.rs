@@ -1,16 +1,11 @@
 //! Checks messages of peers off the engine's thread: decode, shape, signatures, block body. What passes becomes
 //! [`Verified`]; what does not is counted, and its sender reported.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    thread,
-};
+use std::sync::Arc;
 
 use basalt_bft::message::{Message, SignedMessage};
 use basalt_consensus::Verified;
 use basalt_primitives::{B256, Bytes, ChainSpec, Height, PublicKey, SealedBlock, tx::Transaction};
-use crossbeam_channel::{Receiver, Sender};
 
 use super::{
     bodies::Bodies,
@@ -66,37 +61,8 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Starts worker threads between two bounded channels; they end when `incoming` closes. `executed` gives the newest
-    /// executed height.
-    pub fn start(
-        &self,
-        threads: usize,
-        incoming: &Receiver<Incoming>,
-        checked: &Sender<Checked>,
-        executed: impl Fn() -> Height + Clone + Send + 'static,
-    ) -> std::io::Result<()> {
-        for i in 0..threads {
-            let (me, incoming, checked, executed) = (self.clone(), incoming.clone(), checked.clone(), executed.clone());
-            thread::Builder::new().name(format!("verify-{i}")).spawn(move || {
-                for message in incoming {
-                    // A panic here is our bug, but it must not cost the node its ears.
-                    let check = catch_unwind(AssertUnwindSafe(|| me.check(&message, executed())));
-                    let result = check.unwrap_or_else(|_| {
-                        let reason = "it made the verifier fail; the log has the message: report it".to_owned();
-                        Some(Checked::Bad { sender: message.sender, reason })
-                    });
-                    let Some(result) = result else { continue };
-                    if checked.send(result).is_err() {
-                        return;
-                    }
-                }
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Checks one message; `None` for one that is in order but of no use now.
-    fn check(&self, incoming: &Incoming, executed: Height) -> Option<Checked> {
+    /// Checks one message; `None` for one that is in order but of no use now. `executed` is the newest executed height.
+    pub fn check(&self, incoming: &Incoming, executed: Height) -> Option<Checked> {
         let bad = |reason: String| Some(Checked::Bad { sender: incoming.sender, reason });
         let signed = match basalt_proto::consensus::decode_message(incoming.bytes.0.clone(), self.spec.hash_fn) {
             Ok(signed) => signed,

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use basalt_consensus::BuildRequest;
 use basalt_execution::{BlockEnv, BuildLimits, ExecError, Executed};
 use basalt_primitives::{
-    Address, B256, Block, ChainSpec, SealedBlock, Transaction,
+    Address, B256, Block, ChainSpec, Millis, SealedBlock, Transaction,
     block::{MAX_TRANSACTIONS, transactions_root},
 };
 use basalt_storage::Head;
 
 use crate::{
     chain::{Chain, StateView},
-    clock,
     driver::rules::{Chosen, next_header},
     mempool::SharedPool,
 };
@@ -43,17 +42,18 @@ pub fn next_base_fee(spec: &ChainSpec, head: &Head) -> u64 {
 }
 
 impl Proposer {
-    /// Builds a block on `head`. Transactions that can never run are taken out of the pool.
+    /// Builds a block on `head`, at `wall_ms` by this node's clock. Transactions that can never run are taken out of the pool.
     pub fn build(
         &self,
         chain: &Chain,
         pool: &SharedPool,
         head: &Arc<Head>,
         request: &BuildRequest,
+        wall_ms: Millis,
     ) -> Result<Built, ExecError> {
         let spec = &chain.spec;
         let chosen = Chosen {
-            timestamp_ms: clock::wall_ms().max(request.min_timestamp_ms),
+            timestamp_ms: wall_ms.max(request.min_timestamp_ms),
             proposer: self.address,
             first_round: request.round,
             transactions_root: B256::ZERO,

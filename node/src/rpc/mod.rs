@@ -21,6 +21,8 @@ pub mod logs;
 mod methods;
 pub mod ports;
 pub mod registry;
+pub mod reports;
+pub mod rest;
 pub mod session;
 #[cfg(test)]
 mod tests;

@@ -56,10 +56,17 @@ pub enum StateAt {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The state of an old block is gone.
-    #[error("state of block {height} is not kept: this node keeps the latest state; ask for `latest`")]
+    #[error(
+        "state of block {height} is not kept here; this node keeps the last {} blocks ({first} to {head}); ask an archive node",
+        head.0.saturating_sub(first.0) + 1
+    )]
     StateNotKept {
         /// The block asked for.
         height: Height,
+        /// The oldest block whose state is kept.
+        first: Height,
+        /// The newest block.
+        head: Height,
     },
     /// The ledger could not be read; details go to the log.
     #[error("the ledger could not be read; see the node's log")]

@@ -10,9 +10,7 @@ use std::{
 
 use basalt_bft::{Status, message::SignedMessage};
 use basalt_consensus::Evidence;
-use basalt_primitives::{B256, Bytes, Height, Millis, PublicKey, Transaction, Validator};
-use basalt_proto::Codec as _;
-use basalt_storage::Reader as _;
+use basalt_primitives::{B256, Height, Millis, PublicKey, Transaction, Validator};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -20,60 +18,20 @@ use crate::{
     chain::Chain,
     clock,
     driver::{
-        bodies::Bodies,
         executor::{Committed, Observer},
-        runtime::{DriverHandle, Events},
+        ports::Events,
+        runtime::DriverHandle,
     },
     ingress::{Ingress, IngressEvents},
     mempool::SharedPool,
     monitor::{BlockStats, Metrics},
-    network::{BatchVerdict, BlockSource, NetworkEvents, NetworkHandle, Offence},
+    network::{BatchVerdict, NetworkEvents, NetworkHandle, Offence},
     rpc::{BlockEvent, EventHub, ports::ChainReader as _},
 };
 
 /// Name, version and platform of this software, as clients and peers see it.
 pub(super) fn client_version() -> String {
     format!("basalt/v{}/{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
-}
-
-/// Serves blocks to peers: final ones from the ledger, proposed ones from where they are kept until then.
-pub(super) struct Blocks {
-    pub chain: Chain,
-    pub bodies: Bodies,
-}
-
-impl BlockSource for Blocks {
-    fn head(&self) -> (u64, B256) {
-        let head = self.chain.ledger.head();
-        (head.height().0, head.hash())
-    }
-
-    fn block_range(&self, from: u64, max_count: usize, max_bytes: usize) -> Vec<Bytes> {
-        let ledger = self.chain.ledger.snapshot();
-        let (mut blocks, mut bytes) = (Vec::new(), 0);
-        for height in (from..).take(max_count) {
-            let block = match ledger.certified_bytes(Height(height)) {
-                Ok(Some(block)) => block,
-                Ok(None) => break,
-                Err(e) => {
-                    tracing::error!("block {height} could not be read for a peer: {e}");
-                    break;
-                }
-            };
-            bytes += block.len();
-            if bytes > max_bytes && !blocks.is_empty() {
-                break;
-            }
-            blocks.push(block);
-        }
-        blocks
-    }
-
-    fn block_by_hash(&self, hash: &B256) -> Option<Bytes> {
-        let stored = || self.chain.ledger.block_by_hash(hash).ok().flatten();
-        let block = self.bodies.block(hash).or_else(stored)?;
-        Some(block.block().encode().into())
-    }
 }
 
 /// Evidence kept in memory at most.

@@ -7,40 +7,36 @@ mod backend;
 mod explain;
 mod glue;
 mod observe;
+pub mod restore;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use basalt_bft::{Bft, record::Record};
-use basalt_consensus::Restored;
-use basalt_execution::{Executor, StateTrie, genesis_state};
+use basalt_bft::Bft;
 use basalt_primitives::{ChainSpec, SecretKey};
-use basalt_proto::consensus::{decode_record, encode_record};
-use basalt_storage::{GenesisState, Ledger, OpenOptions, SignRecord};
+use basalt_proto::wire::ValidatorProof;
+use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     chain::Chain,
+    clock::{SharedClock, SystemClock},
     config::NodeConfig,
-    driver::{
-        bodies::Bodies,
-        executor::Worker,
-        runtime::{self, RecordFile},
-        verify::Verifier,
-    },
-    ingress::{self, Ingress},
+    driver::{bodies::Bodies, executor::Worker, runtime, verify::Verifier},
+    ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
     mempool::{MempoolConfig, SharedPool},
-    monitor::{self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels, alert::Origin},
-    network::{ChainInfo, Identity, Network, NetworkConfig},
+    monitor::{
+        self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels,
+        alert::Origin,
+        nodes::{Directory, Myself},
+    },
+    network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle},
     proposer::Proposer,
     rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
-    sync::{Fetcher, Progress, Syncer},
-    validators::ValidatorSets,
+    sync::{Blocks, Fetcher, Progress, Syncer},
 };
 
-/// Folder of the ledger below the data directory.
-const LEDGER: &str = "ledger";
 /// Folder of block dumps below the data directory.
 const DUMPS: &str = "dumps";
 /// How long the parts may take to end after a stop was asked for.
@@ -50,13 +46,6 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub fn read_genesis(path: &Path) -> anyhow::Result<ChainSpec> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the genesis file {}", path.display()))?;
     ChainSpec::from_json(&text).with_context(|| format!("{}", path.display()))
-}
-
-/// Writes the first entry of a validator's sign record: only for a key that has never signed.
-pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()> {
-    let first = Record::Initial { genesis: spec.genesis_block().hash() };
-    SignRecord::create(data_dir, &encode_record(&first))?;
-    Ok(())
 }
 
 /// Runs a node until it is asked to stop or something fatal happens.
@@ -91,86 +80,32 @@ fn identities(config: &NodeConfig) -> anyhow::Result<Identities> {
     Ok(Identities { node, validator })
 }
 
-fn open_chain(config: &NodeConfig, spec: ChainSpec) -> anyhow::Result<(Chain, StateTrie)> {
-    let spec = Arc::new(spec);
-    let options = OpenOptions {
+fn ledger_options(config: &NodeConfig) -> OpenOptions {
+    OpenOptions {
         cache_bytes: config.storage.cache_mib << 20,
         memtable_bytes: config.storage.write_buffer_mib << 20,
         max_open_files: config.storage.max_open_files,
         ..OpenOptions::default()
-    };
-    fs::create_dir_all(&config.data_dir).with_context(|| format!("cannot make {}", config.data_dir.display()))?;
-    let (changes, trie) = genesis_state(&spec)?;
-    let genesis = GenesisState { changes, trie: trie.updates, root: trie.root };
-    let ledger = Ledger::open(&config.data_dir.join(LEDGER), &spec, &options, || genesis)?;
-    let head = ledger.head();
-    let trie = StateTrie::open(head.outcome.state_root, config.storage.trie_mib << 20);
-    let chain = Chain {
-        genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::new(&spec)?,
-        executor: Arc::new(Executor::new(Arc::clone(&spec))),
-        ledger: Arc::new(ledger),
-        spec,
-    };
-    Ok((chain, trie))
-}
-
-/// The sign record of a validator, and what the engine must know of it. Without a validator key there is none.
-fn open_record(config: &NodeConfig, chain: &Chain, votes: bool) -> anyhow::Result<RecordFile> {
-    let mut record = RecordFile { dir: config.data_dir.clone(), file: None, entries: Vec::new(), appended: 0 };
-    if !votes {
-        return Ok(record);
     }
-    let Some((file, entries)) = SignRecord::open(&config.data_dir)? else {
-        tracing::warn!(
-            "this validator's sign record is missing: it follows, asks the others what it may have signed, and votes again \
-             when enough of them have answered"
-        );
-        return Ok(record);
-    };
-    record.appended = entries.iter().map(|e| e.len()).sum();
-    record.entries = entries
-        .into_iter()
-        .map(|e| decode_record(e.0, chain.spec.hash_fn))
-        .collect::<Result<_, _>>()
-        .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
-    if let Some(Record::Initial { genesis }) = record.entries.first()
-        && *genesis != chain.genesis
-    {
-        bail!("the sign record in {} belongs to another chain; use another data directory", config.data_dir.display());
-    }
-    record.file = Some(file);
-    Ok(record)
-}
-
-fn restored(chain: &Chain, record: &RecordFile) -> anyhow::Result<Restored<Record>> {
-    let head = chain.ledger.head();
-    let next = head.height().next();
-    Ok(Restored {
-        head: head.block.clone(),
-        certificate: head.certificate.clone(),
-        had_transactions: !head.block.block().transactions.is_empty(),
-        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
-        records: record.file.is_some().then(|| record.entries.clone()),
-        nonce: u64::from_be_bytes(keys::random::<8>()?),
-    })
 }
 
 async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let identities = identities(&config)?;
-    let (chain, trie) = open_chain(&config, spec)?;
+    let options = ledger_options(&config);
+    let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     let votes = own.is_some_and(|k| chain.sets.at(chain.ledger.head().height().next()).index_of(&k).is_some());
-    let record = open_record(&config, &chain, votes)?;
-    let restored = restored(&chain, &record)?;
+    let record = restore::open_record(&config.data_dir, &chain, votes)?;
+    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
     let pool = SharedPool::new(MempoolConfig {
         max_transactions: config.mempool.max_transactions,
         max_bytes: config.mempool.max_mib << 20,
         max_per_sender: config.mempool.max_per_sender,
         ..MempoolConfig::default()
     });
-    let bodies = Bodies::default();
+    let clock: SharedClock = Arc::new(SystemClock);
+    let bodies = Bodies::new(Arc::clone(&clock));
     let verifier = Verifier {
         spec: Arc::clone(&chain.spec),
         genesis: chain.genesis,
@@ -187,7 +122,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let head = chain.ledger.head();
     metrics.restored(head.height().0, head.block.header().timestamp_ms);
     let identity = Identity::new(&identities.node);
-    let source = Arc::new(glue::Blocks { chain: chain.clone(), bodies });
+    let source = Arc::new(Blocks { chain: chain.clone(), bodies });
     let (network, events) = Network::start(
         network_config(&config, &chain)?,
         &identity,
@@ -196,6 +131,9 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         source,
         &tokio::runtime::Handle::current(),
     )?;
+    let peer_id = identity.peer_id().to_bytes();
+    let proof =
+        identities.validator.as_ref().filter(|_| votes).map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
     let (driver, mailbox) = runtime::mailbox();
     let (executed_tx, executed) = watch::channel(chain.ledger.head().height());
     let (progress_tx, progress) = watch::channel(Progress::default());
@@ -210,6 +148,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         Arc::new(glue::NodeEvents::new(chain.clone(), network.clone(), hub.clone(), Arc::clone(&metrics), executed_tx));
     let worker = Worker {
         chain: chain.clone(),
+        clock: Arc::clone(&clock),
         trie,
         verifier: verifier.clone(),
         pool: pool.clone(),
@@ -225,6 +164,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     });
     let parts = runtime::Parts {
         chain: chain.clone(),
+        clock: Arc::clone(&clock),
         engine,
         key: identities.validator.filter(|_| votes),
         record,
@@ -237,8 +177,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     };
     let engine_thread = runtime::start(parts, mailbox, restored)?;
     let ingress = Ingress::start(ingress::Parts {
-        chain: chain.clone(),
-        pool: pool.clone(),
+        admission: Admission { chain: chain.clone(), pool: pool.clone(), clock },
         network: network.clone(),
         driver: driver.clone(),
         events: node_events.clone(),
@@ -257,7 +196,8 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
     let stop = watch::Sender::new(false);
     let ports = backend.ports(ingress, pool.clone());
-    let monitor = monitor(&config, &chain, &ports, &hub, &metrics, &stop)?;
+    let monitor = monitor(&config, &chain, &hub, &metrics)?;
+    watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), &stop);
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -268,6 +208,9 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         monitor,
     );
     let servers = serve(&config, &app, &metrics, &stop).await?;
+    if let Some(keep) = config.storage.kept_states() {
+        tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
+    }
     tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(
@@ -288,17 +231,10 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     result
 }
 
-/// The monitor, which is given an observation each second until `stop` turns true.
-fn monitor(
-    config: &NodeConfig,
-    chain: &Chain,
-    ports: &Ports,
-    hub: &EventHub,
-    metrics: &Arc<Metrics>,
-    stop: &watch::Sender<bool>,
-) -> anyhow::Result<Arc<Monitor>> {
+/// The monitor, before anything is told to it.
+fn monitor(config: &NodeConfig, chain: &Chain, hub: &EventHub, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Monitor>> {
     let alone = chain.spec.validators.len() == 1 && config.p2p.peers.is_empty();
-    let monitor = Arc::new(Monitor::new(MonitorParts {
+    Ok(Arc::new(Monitor::new(MonitorParts {
         config: &config.monitor,
         origin: Origin { network: chain.spec.name.clone(), node: config.name.clone() },
         thresholds: config.monitor.thresholds(config.rpc.stall_after_ms, alone),
@@ -307,17 +243,44 @@ fn monitor(
         hub: hub.clone(),
         metrics: Arc::clone(metrics),
         runtime: tokio::runtime::Handle::current(),
-    })?);
+    })?))
+}
+
+/// Looks at the node each second, and speaks with peers about the network, until `stop` turns true.
+#[allow(clippy::too_many_arguments, reason = "called once, from where the parts of a node are put together")]
+fn watch_over(
+    config: &NodeConfig,
+    monitor: &Arc<Monitor>,
+    chain: &Chain,
+    ports: &Ports,
+    network: &NetworkHandle,
+    metrics: &Arc<Metrics>,
+    (key, proof): (SecretKey, Option<ValidatorProof>),
+    stop: &watch::Sender<bool>,
+) {
+    let directory = Arc::new(Directory::new(chain.genesis, key.public_key()));
+    let offsets = observe::Offsets::default();
     let watcher = observe::Watcher {
-        monitor: Arc::clone(&monitor),
+        monitor: Arc::clone(monitor),
         ports: ports.clone(),
         spec: Arc::clone(&chain.spec),
         metrics: Arc::clone(metrics),
+        network: network.clone(),
+        directory: Arc::clone(&directory),
+        offsets: Arc::clone(&offsets),
         data_dir: config.data_dir.clone(),
         memory_limit: config.monitor.memory_limit_mib << 20,
+        node_down_ms: config.monitor.node_down_after_ms,
     };
+    let me = Myself {
+        name: config.name.clone(),
+        organisation: config.monitor.organisation.clone(),
+        software: glue::client_version(),
+        address: String::new(),
+    };
+    let asker = observe::Asker { network: network.clone(), directory, offsets, ports: ports.clone(), key, proof, me };
     tokio::spawn(watcher.run(stop.subscribe()));
-    Ok(monitor)
+    tokio::spawn(asker.run(stop.subscribe()));
 }
 
 /// Starts the RPC and the metrics server; both end when `stop` turns true.

@@ -1,6 +1,8 @@
 //! Catching up: gets single blocks that the engine misses, and ranges of blocks when peers are ahead. It works beside
 //! voting and never waits for it; what it brings is certified, so what a peer claims is only a hint where to ask.
 
+mod serve;
+
 use std::{sync::Arc, time::Duration};
 
 use basalt_primitives::{B256, CommitCertificate, Height, PublicKey, SealedBlock};
@@ -14,6 +16,8 @@ use crate::{
     driver::{runtime::DriverHandle, verify::Verifier},
     network::{NetworkHandle, Offence},
 };
+
+pub use serve::Blocks;
 
 /// How often peers' heads are compared with ours.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -64,16 +68,7 @@ impl Fetcher {
 
     async fn checked(&self, peer: PeerId, hash: B256, bytes: basalt_primitives::Bytes) -> Option<SealedBlock> {
         let me = self.clone();
-        let check = move || {
-            let block = basalt_primitives::Block::decode(bytes).map_err(|e| e.to_string())?;
-            let block = SealedBlock::new(block, me.chain.spec.hash_fn);
-            if block.hash() != hash {
-                return Err("it is another block than was asked for".to_owned());
-            }
-            me.verifier.check_body(&block).map_err(|e| e.to_string())?;
-            Ok(block)
-        };
-        match tokio::task::spawn_blocking(check).await.ok()? {
+        match tokio::task::spawn_blocking(move || check_fetched(&me.verifier, hash, bytes)).await.ok()? {
             Ok(block) => Some(block),
             Err(reason) => {
                 self.network.report_peer(peer, Offence::Garbage, format!("block {hash}: {reason}"));
@@ -178,11 +173,12 @@ impl Syncer {
     }
 }
 
-type Certified = (SealedBlock, Arc<CommitCertificate>);
+/// A block with the certificate that was verified for it.
+pub type Certified = (SealedBlock, Arc<CommitCertificate>);
 
 /// Checks a synced block: certificate against the set of its height, body, and every transaction's signature.
 /// `None` when it is not above the head any more.
-fn check_synced(
+pub fn check_synced(
     chain: &Chain,
     verifier: &Verifier,
     parent: Height,
@@ -202,4 +198,15 @@ fn check_synced(
     let Some(certificate) = certificate else { return Ok(None) };
     verifier.check_body(&block).map_err(|e| e.to_string())?;
     Ok(Some((block, certificate)))
+}
+
+/// Checks a single block that was asked for by hash: that it is the one, and its body.
+pub fn check_fetched(verifier: &Verifier, hash: B256, bytes: basalt_primitives::Bytes) -> Result<SealedBlock, String> {
+    let block = basalt_primitives::Block::decode(bytes).map_err(|e| e.to_string())?;
+    let block = SealedBlock::new(block, verifier.spec.hash_fn);
+    if block.hash() != hash {
+        return Err("it is another block than was asked for".to_owned());
+    }
+    verifier.check_body(&block).map_err(|e| e.to_string())?;
+    Ok(block)
 }

@@ -51,6 +51,11 @@ fn a_process_killed_while_committing_loses_nothing_it_reported_and_leaves_a_whol
         assert!((0..=head).all(|h| ledger.check_block(Height(h)).unwrap()), "every block is whole");
         assert_eq!(ledger.storage(&CONTRACT, &U256::ZERO).unwrap(), U256::from(head), "state is that of the head");
         assert_eq!(ledger.account(&ALICE).unwrap().unwrap().nonce, head);
+        for past in 0..head {
+            let state = ledger.snapshot().state_at(Height(past)).unwrap();
+            assert_eq!(state.account(&ALICE).unwrap().unwrap().nonce, past, "every older state is whole");
+            assert_eq!(state.storage(&CONTRACT, &U256::ZERO).unwrap(), U256::from(past));
+        }
     }
     assert!(reported >= 6 * 3);
 }

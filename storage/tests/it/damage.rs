@@ -6,7 +6,7 @@ use basalt_primitives::{Block, Bytes, CommitCertificate, Header, Height, Signatu
 use basalt_proto::Codec as _;
 use basalt_storage::{
     Ledger, Reader, StorageError,
-    tables::{CHECKSUM, Table, height_key, meta, seal},
+    tables::{CHECKSUM, Table, account_history_key, height_key, meta, seal, slot_history_key},
 };
 use rocksdb::IteratorMode;
 use tempfile::TempDir;
@@ -34,7 +34,9 @@ fn change(path: &Path, table: Table, key: &[u8], change: impl FnOnce(&[u8]) -> V
 fn flip(path: &Path, table: Table, key: &[u8]) {
     change(path, table, key, |stored| {
         let mut flipped = stored.to_vec();
-        flipped[CHECKSUM + (stored.len() - CHECKSUM) / 2] ^= 0x10;
+        // The middle of the payload, or the checksum of an empty one.
+        let at = (CHECKSUM + (stored.len() - CHECKSUM) / 2).min(stored.len() - 1);
+        flipped[at] ^= 0x10;
         flipped
     });
 }
@@ -59,6 +61,12 @@ fn read_all(ledger: &Ledger) -> Result<(), StorageError> {
         ledger.trie_node(&TrieKey { account: Some(keccak256(CONTRACT)), path: vec![height.0 as u8] })?;
     }
     ledger.account(&ALICE)?;
+    for height in (0..ledger.head().height().0).map(Height) {
+        let past = ledger.snapshot().state_at(height)?;
+        past.account(&ALICE)?;
+        past.storage(&CONTRACT, &U256::from(height.0))?;
+        ledger.snapshot().changed(height)?;
+    }
     if let Some(contract) = ledger.account(&CONTRACT)? {
         ledger.code(&contract.code_hash)?;
     }
@@ -74,6 +82,9 @@ fn a_flipped_bit_in_any_table_is_found_and_named_when_the_row_is_read() {
     let node = TrieKey { account: Some(keccak256(CONTRACT)), path: vec![2] };
     let node_key = basalt_storage::tables::trie_key(&node);
     let code = keccak256(b"\x60\x00");
+    let past_account = account_history_key(&ALICE, Height(2));
+    let past_slot = slot_history_key(&CONTRACT, &U256::from(2), Height(2));
+    let past = |l: &Ledger| l.snapshot().state_at(Height(1));
     type Read<'a> = Box<dyn Fn(&Ledger) -> Result<(), StorageError> + 'a>;
     let cases: Vec<(Table, &[u8], Read<'_>)> = vec![
         (Table::Headers, &first, Box::new(|l| l.header(Height(1)).map(drop))),
@@ -88,6 +99,10 @@ fn a_flipped_bit_in_any_table_is_found_and_named_when_the_row_is_read() {
         (Table::Slots, &slot, Box::new(|l| l.storage(&CONTRACT, &U256::from(2)).map(drop))),
         (Table::Code, code.as_slice(), Box::new(|l| l.code(&code).map(drop))),
         (Table::TrieNodes, &node_key, Box::new(|l| l.trie_node(&node).map(drop))),
+        (Table::Changed, &first, Box::new(|l| l.snapshot().changed(Height(1)).map(drop))),
+        (Table::AccountHistory, &past_account, Box::new(|l| past(l)?.account(&ALICE).map(drop))),
+        (Table::SlotHistory, &past_slot, Box::new(|l| past(l)?.storage(&CONTRACT, &U256::from(2)).map(drop))),
+        (Table::Meta, meta::HISTORY, Box::new(|l| past(l).map(drop))),
     ];
     for (table, key, read) in cases {
         flip(dir.path(), table, key);

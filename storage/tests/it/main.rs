@@ -6,4 +6,5 @@ mod chain;
 mod committing;
 mod crash;
 mod damage;
+mod history;
 mod opening;

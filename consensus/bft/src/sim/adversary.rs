@@ -141,13 +141,19 @@ impl Adversary {
         self.memory.get(at).cloned()
     }
 
+    /// As far as a liar cares: nobody skipped.
+    fn proposer(&self, height: Height, round: Round) -> u16 {
+        election::proposer(&self.set, &election::Absences::default(), height, round)
+    }
+
     /// A new block for the next round that this validator is the proposer of.
     fn usurp(&self, heard: &Proposal) -> Vec<Message> {
         let rounds = (1..=self.set.len() as u32).map(|ahead| Round(heard.round.0.saturating_add(ahead)));
-        let mine = rounds.into_iter().find(|round| election::proposer(&self.set, heard.height, *round) == self.own);
+        let mine = rounds.into_iter().find(|round| self.proposer(heard.height, *round) == self.own);
         let Some(round) = mine else { return Vec::new() };
         let mut block = heard.block.block().clone();
         block.header.first_round = round;
+        block.header.proposer = self.set.get(self.own).map(basalt_primitives::Validator::address).unwrap_or_default();
         let block = SealedBlock::new(block, HashFn::Sha256);
         let proposal = Proposal { height: heard.height, round, block, justification: Vec::new(), prepared: None };
         vec![Message::Proposal(proposal)]

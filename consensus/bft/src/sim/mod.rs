@@ -5,12 +5,13 @@
 //! deliberate bugs on, one at a time, and expects each to be found.
 
 mod adversary;
+pub mod scenario;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_consensus::{
     Verified,
-    sim::{Lab, Plan, Statement, World},
+    sim::{Failure, Lab, Statement, Summary, World},
 };
 use basalt_primitives::{
     Address, B256, Block, CommitCertificate, HashFn, Header, Height, PublicKey, Round, Seal, SealedBlock, Signature,
@@ -71,10 +72,10 @@ impl BftLab {
         Self::new(&vec![1; validators], test_params())
     }
 
-    /// The validators and parameters of a seed.
+    /// The parameters of a seed, and its validators unless their number is given.
     #[must_use]
-    pub fn of_seed(seed: u64) -> Self {
-        let n = [4, 1, 4, 2, 4, 3, 7, 4, 5, 4][(seed % 10) as usize];
+    pub fn of_seed(seed: u64, nodes: Option<usize>) -> Self {
+        let n = nodes.unwrap_or([4, 1, 4, 2, 4, 3, 7, 4, 5, 4][(seed % 10) as usize]);
         let mut params = test_params();
         let mixed = seed / 10;
         params.empty_block_ms = [None, Some(1_500), Some(0)][(mixed % 3) as usize];
@@ -87,10 +88,9 @@ impl BftLab {
         Self::new(&powers, params)
     }
 
-    /// Runs the chaos of one seed. The error names the seed and the last events.
-    pub fn run_seed(seed: u64) -> Result<basalt_consensus::sim::Summary, String> {
-        let lab = Self::of_seed(seed);
-        let plan = Plan::chaos(seed, &lab.set);
+    /// Runs the chaos of one seed.
+    pub fn run_seed(seed: u64) -> Result<Summary, Failure> {
+        let (lab, plan) = scenario::CHAOS.case(seed, None);
         World::check(&lab, &plan)
     }
 

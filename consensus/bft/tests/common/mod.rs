@@ -9,7 +9,7 @@ use basalt_bft::{
     SignedRoundChange, Vote,
     sim::{BftLab, test_params, votes_of},
 };
-use basalt_consensus::{Effect, Engine, Input, Restored, Target, Verdict, Verified, sim::Lab};
+use basalt_consensus::{Effect, Engine, Input, Past, Restored, Target, Verdict, Verified, sim::Lab};
 use basalt_primitives::{
     Address, B256, Block, CommitCertificate, HashFn, Header, Height, Millis, PublicKey, Round, SealedBlock,
     chainspec::BftParams, validators::VoteKind,
@@ -53,9 +53,17 @@ impl Bench {
         let sets = (1..=3).map(|d| (Height(height + d), self.lab.set().clone())).collect();
         let certificate = self.head_certificate.clone().map(Arc::new);
         let head = self.head.clone();
+        let past = self.past();
         self.engine = self.lab.engine(self.own);
         self.records = records.clone().unwrap_or_default();
-        self.input(Input::Restored(Restored { head, certificate, had_transactions, sets, records, nonce: 77 }))
+        self.input(Input::Restored(Restored { head, certificate, had_transactions, sets, past, records, nonce: 77 }))
+    }
+
+    /// The decided heights: every first proposal was in round 0.
+    fn past(&self) -> Vec<Past> {
+        let set = self.lab.set();
+        let past = |h| Past { height: Height(h), first_round: Round::ZERO, set: set.clone() };
+        (1..=self.head.height().0).map(past).collect()
     }
 
     /// The same disk, a new process.
@@ -143,12 +151,18 @@ impl Bench {
             timestamp_ms: parent.header().timestamp_ms + 1 + self.names.len() as u64,
             parent_hash: parent.hash(),
             first_round: Round(round),
-            proposer: Address::ZERO,
+            proposer: self.address(parent.height().next(), round),
             ..parent.header().clone()
         };
         let block = SealedBlock::new(Block { header, last_certificate, transactions: Vec::new() }, HashFn::Sha256);
         self.names.insert(block.hash(), name.to_owned());
         block
+    }
+
+    /// Of the proposer when nobody is skipped.
+    fn address(&self, height: Height, round: u32) -> Address {
+        let index = (height.0 + u64::from(round)) % self.lab.set().len() as u64;
+        self.lab.set().get(index as u16).map(|v| v.address()).expect("a validator")
     }
 
     pub fn vote(&self, block: &SealedBlock, round: u32) -> Vote {

@@ -296,7 +296,8 @@ impl<L: Lab> World<'_, L> {
         self.step(node, set)?;
         self.tell_work(node)?;
         let had_transactions = !transactions.is_empty();
-        self.step(node, Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms })
+        self.step(node, Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms })?;
+        self.feed_synced(node)
     }
 
     pub(super) fn fetch_done(&mut self, node: usize, hash: B256, height: Height, hint: u16) -> Result<(), Violation> {

@@ -24,7 +24,7 @@ use rand_chacha::ChaCha8Rng;
 
 pub use oracle::Violation;
 pub use plan::{Crash, Cut, Plan};
-pub use world::{Summary, World};
+pub use world::{Failure, Summary, World};
 
 use crate::Engine;
 

@@ -5,13 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use basalt_primitives::{B256, CommitCertificate, Height, Millis, SealedBlock};
+use basalt_primitives::{B256, CommitCertificate, Height, Millis, SealedBlock, ValidatorSet};
 
 use super::{
     Lab,
     mempool::{self, Mempool},
 };
-use crate::{EffectOf, Engine};
+use crate::{EffectOf, Engine, Past};
 
 /// A finalized block in a ledger.
 #[derive(Clone, Debug)]
@@ -43,6 +43,12 @@ impl<R> Disk<R> {
         self.ledger.push(Entry { block, certificate: Some(certificate), state });
     }
 
+    /// The decided heights, all of them: no simulated chain is long.
+    pub fn past(&self, set: &Arc<ValidatorSet>) -> Vec<Past> {
+        let decided = self.ledger.iter().skip(1).map(|entry| entry.block.header());
+        decided.map(|h| Past { height: h.height, first_round: h.first_round, set: set.clone() }).collect()
+    }
+
     pub fn lose_ledger(&mut self) {
         self.ledger.truncate(1);
         self.done.clear();
@@ -63,6 +69,8 @@ pub(super) struct Process<E: Engine> {
     pub syncing: bool,
     /// Decided blocks to be executed; the first is being executed.
     pub executing: VecDeque<(SealedBlock, Arc<CommitCertificate>)>,
+    /// Blocks got by sync that are above what the engine can take yet.
+    pub fetched: VecDeque<(SealedBlock, Arc<CommitCertificate>)>,
     /// Newest decided block.
     pub tip: SealedBlock,
     /// Effects left until it crashes, and for how long.

@@ -1,6 +1,6 @@
 //! The event loop: true time, the network, crashes, and the judgement at the end.
 
-use std::{cmp::Reverse, collections::BinaryHeap, sync::Arc};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use basalt_primitives::{B256, Height, Millis};
 use rand::{Rng, RngExt, SeedableRng};
@@ -16,6 +16,8 @@ use crate::{Engine, Input, InputOf, Restored, Verified};
 
 /// Sync side and gossip of a node act this often.
 const POLL_MS: Millis = 250;
+/// Blocks got at once.
+const SYNC_RANGE: usize = 32;
 /// More events than this in one run is a storm, which is a failure of its own.
 const MAX_EVENTS: u64 = 2_000_000;
 
@@ -69,6 +71,48 @@ pub struct Summary {
     pub decided_at: Vec<Millis>,
     /// From healing until everything submitted was committed everywhere.
     pub settled_after: Millis,
+}
+
+/// A run that broke an invariant.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Seed of the plan.
+    pub seed: u64,
+    /// What broke.
+    pub violation: Violation,
+    /// Whether a second run broke the same way. If not, something in it is not deterministic.
+    pub reproduced: bool,
+    /// The plan, in full.
+    pub plan: String,
+    /// Everything that happened.
+    pub events: Vec<String>,
+}
+
+impl Failure {
+    /// The last `count` events.
+    #[must_use]
+    pub fn tail(&self, count: usize) -> &[String] {
+        &self.events[self.events.len().saturating_sub(count)..]
+    }
+}
+
+impl std::fmt::Display for Failure {
+    /// With the last events: 120, or as many as `BASALT_SIM_LOG` says.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, violation, plan, .. } = self;
+        let same = if self.reproduced { "" } else { " (NOT reproduced: the run is not deterministic)" };
+        let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
+        write!(f, "seed {seed}: {violation}{same}\nplan: {plan}\nlast events:\n{}", self.tail(keep).join("\n"))
+    }
+}
+
+/// An assertion of the engine that fails is a violation as well.
+fn guarded<T>(run: impl FnOnce() -> Result<T, Violation>) -> Result<T, Violation> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        Err(Violation::new("no panic", text.unwrap_or_else(|| "the engine panicked".to_owned())))
+    })
 }
 
 /// A simulated network.
@@ -138,21 +182,22 @@ impl<'a, L: Lab> World<'a, L> {
         (result, world.log.unwrap_or_default())
     }
 
-    /// Runs a plan; when it fails, runs it again with the log on and adds seed and last events to what went wrong.
-    pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, String> {
-        let failure = match Self::new(lab, plan.clone()).run() {
+    /// Runs a plan; when it fails, runs it again with the log on, so that the failure carries its last events.
+    pub fn check(lab: &'a L, plan: &Plan) -> Result<Summary, Failure> {
+        let first = match guarded(|| Self::new(lab, plan.clone()).run()) {
             Ok(summary) => return Ok(summary),
             Err(violation) => violation,
         };
-        let (repeated, log) = Self::trace(lab, plan);
-        let keep = std::env::var("BASALT_SIM_LOG").ok().and_then(|n| n.parse().ok()).unwrap_or(120);
-        let tail = log[log.len().saturating_sub(keep)..].join("\n");
-        let same = if repeated.err().as_ref() == Some(&failure) {
-            ""
-        } else {
-            " (NOT reproduced: the run is not deterministic)"
-        };
-        Err(format!("seed {}: {failure}{same}\nplan: {plan:?}\nlast events:\n{tail}", plan.seed))
+        let mut world = Self::new(lab, plan.clone());
+        world.log = Some(Vec::new());
+        let repeated = guarded(|| world.run()).err();
+        Err(Failure {
+            seed: plan.seed,
+            reproduced: repeated.as_ref() == Some(&first),
+            violation: first,
+            plan: format!("{plan:?}"),
+            events: world.log.unwrap_or_default(),
+        })
     }
 
     pub(super) fn log(&mut self, line: impl FnOnce(&Self) -> String) {
@@ -320,6 +365,7 @@ impl<'a, L: Lab> World<'a, L> {
             had_transactions: mempool::transactions(&head.block).next().is_some(),
             certificate: head.certificate.clone(),
             records: this.disk.records.clone(),
+            past: this.disk.past(self.lab.set()),
             head: head.block.clone(),
             sets,
             nonce: self.rng.next_u64(),
@@ -332,6 +378,7 @@ impl<'a, L: Lab> World<'a, L> {
             queue: Default::default(),
             syncing: false,
             executing: Default::default(),
+            fetched: Default::default(),
             tip: head.block,
             fuse: None,
             tick_at: None,
@@ -376,10 +423,24 @@ impl<'a, L: Lab> World<'a, L> {
         self.add_transactions(node, theirs)?;
         let next = self.nodes[node].process.as_ref().map_or(0, |p| p.tip.height().0 + 1) as usize;
         let ledger = &self.nodes[other].disk.ledger;
-        let blocks: Vec<Entry> = ledger.get(next..).unwrap_or_default().iter().take(8).cloned().collect();
-        for Entry { block, certificate, .. } in blocks {
-            let Some(certificate) = certificate.filter(|c| self.lab.verify_certificate(c)) else { continue };
-            self.alive(node, epoch, |w| w.step(node, Input::Synced { block, certificate: Arc::clone(&certificate) }))?;
+        let blocks: Vec<Entry> = ledger.get(next..).unwrap_or_default().iter().take(SYNC_RANGE).cloned().collect();
+        let certified = blocks.into_iter().filter_map(|e| Some((e.block, e.certificate?)));
+        let sound = certified.filter(|(_, certificate)| self.lab.verify_certificate(certificate)).collect();
+        if let Some(process) = &mut self.nodes[node].process {
+            process.fetched = sound;
+        }
+        self.alive(node, epoch, |w| w.feed_synced(node))
+    }
+
+    /// As far as the node's validator sets reach, two blocks above what is executed; the rest as execution goes on.
+    pub(super) fn feed_synced(&mut self, node: usize) -> Result<(), Violation> {
+        let executed = self.nodes[node].disk.head().block.height();
+        while let Some(process) = &mut self.nodes[node].process {
+            let Some((block, certificate)) = process.fetched.pop_front_if(|(b, _)| b.height().0 <= executed.0 + 2)
+            else {
+                break;
+            };
+            self.step(node, Input::Synced { block, certificate })?;
         }
         Ok(())
     }

@@ -223,7 +223,7 @@ fn write_node(
     keys::save(&dir.join("node.key"), &node.node_key, passphrase)?;
     if let Some(key) = &node.validator_key {
         keys::save(&dir.join("validator.key"), key, passphrase)?;
-        service::init_sign_record(&dir.join("data"), chain)?;
+        service::restore::init_sign_record(&dir.join("data"), chain)?;
     }
     let peers = all.iter().filter(|p| p.entry.name != node.entry.name).map(peer_address).collect();
     let config = NodeConfig {

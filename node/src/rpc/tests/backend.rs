@@ -332,7 +332,9 @@ impl ChainReader for Fake {
     }
     fn account(&self, at: StateAt, address: &Address) -> Result<Option<Account>, ReadError> {
         match at {
-            StateAt::Height(height) if height != self.head() => Err(ReadError::StateNotKept { height }),
+            StateAt::Height(height) if height != self.head() => {
+                Err(ReadError::StateNotKept { height, first: self.head(), head: self.head() })
+            }
             _ => Ok((*address == test_util::address(1)).then(|| Account {
                 nonce: 0,
                 balance: U256::from(1_000),

@@ -130,7 +130,10 @@ async fn state_of_an_old_block_is_refused_with_a_mend() {
     let account = test_util::address(1);
     let (code, text) = fail(&app, "eth_getBalance", json!([account, "0x1"])).await;
     assert_eq!(code, -32001);
-    assert_eq!(text, "state of block 1 is not kept: this node keeps the latest state; ask for `latest`");
+    assert_eq!(
+        text,
+        "state of block 1 is not kept here; this node keeps the last 1 blocks (2 to 2); ask an archive node"
+    );
     for block in ["latest", "pending", "finalized", "0x2"] {
         assert_eq!(call(&app, "eth_getBalance", json!([account, block])).await, "0x3e8");
     }

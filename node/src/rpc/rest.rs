@@ -1,0 +1,79 @@
+//! REST at `/api/v1`: the node's reports as resources, for tools that do not speak JSON-RPC. Read-only.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
+use serde_json::{Value, json};
+
+use super::{App, reports};
+
+/// A resource: its path below `/api/v1`, what it is, and where it comes from. One table for the router, the index and, when
+/// there is one, the OpenAPI document.
+pub struct Resource {
+    /// Path below `/api/v1`.
+    pub path: &'static str,
+    /// What it is, in one sentence.
+    pub about: &'static str,
+    report: fn(&App) -> Value,
+}
+
+/// All resources.
+pub const RESOURCES: [Resource; 5] = [
+    Resource {
+        path: "/status",
+        about: "Platform, consensus, newest block, rates and alerts of this node",
+        report: reports::status,
+    },
+    Resource { path: "/nodes", about: "All nodes known in the network; /nodes/ID for one", report: reports::nodes },
+    Resource {
+        path: "/resources",
+        about: "What this node uses of processor, memory, disk and network",
+        report: reports::resources,
+    },
+    Resource {
+        path: "/tps",
+        about: "Transactions per second, and the threshold",
+        report: |app| json!(app.monitor.tps()),
+    },
+    Resource {
+        path: "/alerts",
+        about: "What fires, and what began and ended lately",
+        report: |app| json!(app.monitor.alerts()),
+    },
+];
+
+/// The routes, without their prefix.
+pub fn router() -> Router<Arc<App>> {
+    let mut router = Router::new().route("/", get(index)).route("/nodes/{id}", get(node));
+    for resource in &RESOURCES {
+        let report = resource.report;
+        router = router.route(resource.path, get(move |State(app): State<Arc<App>>| async move { Json(report(&app)) }));
+    }
+    router.fallback(missing)
+}
+
+async fn index() -> Json<Value> {
+    let about = |r: &Resource| json!({ "path": format!("/api/v1{}", r.path), "about": r.about });
+    Json(json!({ "resources": RESOURCES.iter().map(about).collect::<Vec<_>>() }))
+}
+
+async fn node(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    match app.monitor.view().nodes.iter().find(|n| n.id == id) {
+        Some(node) => Json(json!(node)).into_response(),
+        None => error(StatusCode::NOT_FOUND, "no node of this id is known; /api/v1/nodes lists those that are"),
+    }
+}
+
+async fn missing() -> Response {
+    error(StatusCode::NOT_FOUND, "there is no such resource; /api/v1/ lists those there are")
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}

@@ -1,0 +1,103 @@
+//! What a node takes up from its data directory at start: the chain with its state, the sign record, and the engine's first
+//! input that follows from both.
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use basalt_bft::{election::history_from, record::Record};
+use basalt_consensus::{Past, Restored};
+use basalt_execution::{Executor, StateTrie, genesis_state};
+use basalt_primitives::{ChainSpec, Height};
+use basalt_proto::consensus::{decode_record, encode_record};
+use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
+
+use crate::{chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
+
+/// Folder of the ledger below the data directory.
+const LEDGER: &str = "ledger";
+
+/// Writes the first entry of a validator's sign record: only for a key that has never signed.
+pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()> {
+    let first = Record::Initial { genesis: spec.genesis_block().hash() };
+    SignRecord::create(data_dir, &encode_record(&first))?;
+    Ok(())
+}
+
+/// Opens the ledger below a data directory, or makes it, with the state trie at its head, which keeps at most `trie_bytes`
+/// in memory.
+pub fn open_chain(
+    data_dir: &Path,
+    spec: ChainSpec,
+    options: &OpenOptions,
+    trie_bytes: usize,
+) -> anyhow::Result<(Chain, StateTrie)> {
+    let spec = Arc::new(spec);
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
+    let (changes, trie) = genesis_state(&spec)?;
+    let genesis = GenesisState { changes, trie: trie.updates, root: trie.root };
+    let ledger = Ledger::open(&data_dir.join(LEDGER), &spec, options, || genesis)?;
+    let head = ledger.head();
+    let trie = StateTrie::open(head.outcome.state_root, trie_bytes);
+    let chain = Chain {
+        genesis: spec.genesis_block().hash(),
+        sets: ValidatorSets::new(&spec)?,
+        executor: Arc::new(Executor::new(Arc::clone(&spec))),
+        ledger: Arc::new(ledger),
+        spec,
+    };
+    Ok((chain, trie))
+}
+
+/// The sign record of a validator, and what the engine must know of it. Without a validator key there is none.
+pub fn open_record(data_dir: &Path, chain: &Chain, votes: bool) -> anyhow::Result<RecordFile> {
+    let mut record = RecordFile { dir: data_dir.to_owned(), file: None, entries: Vec::new(), appended: 0 };
+    if !votes {
+        return Ok(record);
+    }
+    let Some((file, entries)) = SignRecord::open(data_dir)? else {
+        tracing::warn!(
+            "this validator's sign record is missing: it follows, asks the others what it may have signed, and votes again \
+             when enough of them have answered"
+        );
+        return Ok(record);
+    };
+    record.appended = entries.iter().map(|e| e.len()).sum();
+    record.entries = entries
+        .into_iter()
+        .map(|e| decode_record(e.0, chain.spec.hash_fn))
+        .collect::<Result<_, _>>()
+        .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
+    if let Some(Record::Initial { genesis }) = record.entries.first()
+        && *genesis != chain.genesis
+    {
+        bail!("the sign record in {} belongs to another chain; use another data directory", data_dir.display());
+    }
+    record.file = Some(file);
+    Ok(record)
+}
+
+/// The engine's first input. `nonce` is random and new at every start.
+pub fn restored(chain: &Chain, record: &RecordFile, nonce: u64) -> anyhow::Result<Restored<Record>> {
+    let head = chain.ledger.head();
+    let next = head.height().next();
+    Ok(Restored {
+        past: past(chain, head.height())?,
+        head: head.block.clone(),
+        certificate: head.certificate.clone(),
+        had_transactions: !head.block.block().transactions.is_empty(),
+        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
+        records: record.file.is_some().then(|| record.entries.clone()),
+        nonce,
+    })
+}
+
+/// What the headers say about who was absent, as far back as the election of proposers looks.
+fn past(chain: &Chain, head: Height) -> anyhow::Result<Vec<Past>> {
+    let ledger = chain.ledger.snapshot();
+    let heights = (history_from(head).0..=head.0).map(Height);
+    let past = heights.map(|height| {
+        let header = ledger.header(height)?.with_context(|| format!("header {height} is missing from the ledger"))?;
+        Ok(Past { height, first_round: header.first_round, set: chain.sets.at(height) })
+    });
+    past.collect()
+}

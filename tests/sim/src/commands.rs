@@ -1,0 +1,135 @@
+//! What the commands do. Each gives back whether everything was sound, or why the request makes no sense.
+
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use basalt_primitives::ValidatorSet;
+use basalt_sim::{Case, Failed, Runner, batch, batch::Batch};
+use serde_json::json;
+
+use crate::{ReplayArgs, RunArgs, ScenariosArgs, Which};
+
+/// Seeds of a run that names neither a number nor a time.
+const DEFAULT_SEEDS: u64 = 2_000;
+/// Events shown of a run that failed.
+const LAST_EVENTS: usize = 60;
+
+/// `basalt-sim run`.
+pub fn run(args: &RunArgs) -> Result<bool, String> {
+    let runner = runner(&args.which)?;
+    let scenario = scenario(runner.as_ref(), args.scenario.as_deref())?;
+    let count = args.seeds.unwrap_or(if args.minutes.is_some() { u64::MAX } else { DEFAULT_SEEDS });
+    let batch = Batch {
+        scenario,
+        nodes: nodes(args.nodes)?,
+        seeds: args.from..args.from.saturating_add(count),
+        jobs: args.jobs,
+        limit: args.minutes.map(|m| Duration::from_secs(60 * m)),
+    };
+    let start = Instant::now();
+    let report = batch::run(runner.as_ref(), &batch);
+    let took = start.elapsed().as_secs_f64();
+    if args.json {
+        let value = json!({
+            "engine": args.which.engine, "level": args.which.level, "scenario": batch.scenario, "from": args.from,
+            "report": report, "seconds": took,
+            "replay": report.violation.as_ref().map(|(case, _)| replay_command(&args.which, case)),
+        });
+        say(&value.to_string());
+        return Ok(report.violation.is_none());
+    }
+    let Some((case, failed)) = &report.violation else {
+        let (settled, seed) = report.slowest;
+        say(&format!(
+            "{} runs of {} from seed {}: no violation; {} blocks, {} messages, {} events; slowest to settle {settled} ms (seed \
+             {seed}); {took:.1} s",
+            report.runs, batch.scenario, args.from, report.blocks, report.messages, report.events
+        ));
+        return Ok(true);
+    };
+    tell_failure(&args.which, case, failed);
+    Ok(false)
+}
+
+/// `basalt-sim replay`.
+pub fn replay(args: &ReplayArgs) -> Result<bool, String> {
+    let runner = runner(&args.which)?;
+    let scenario = scenario(runner.as_ref(), args.scenario.as_deref())?;
+    let case = Case { scenario, seed: args.seed, nodes: nodes(args.nodes)? };
+    let replay = runner.replay(&case);
+    say(&format!("scenario {}, seed {}\n{}", case.scenario, case.seed, replay.plan));
+    replay.events.iter().for_each(|line| say(line));
+    match &replay.result {
+        Ok(o) => say(&format!(
+            "sound: height {}, {} messages, {} events, settled {} ms after healing",
+            o.height, o.messages, o.events, o.settled_after_ms
+        )),
+        Err(failed) => say(&format!("VIOLATION of {}: {}", failed.oracle, failed.what)),
+    }
+    Ok(replay.result.is_ok())
+}
+
+/// `basalt-sim scenarios`.
+pub fn scenarios(args: &ScenariosArgs) -> Result<bool, String> {
+    let scenarios = runner(&args.which)?.scenarios();
+    if args.json {
+        say(&json!(scenarios).to_string());
+    } else {
+        scenarios.iter().for_each(|s| say(&format!("{:<24} {}", s.name, s.about)));
+    }
+    Ok(true)
+}
+
+fn tell_failure(which: &Which, case: &Case, failed: &Failed) {
+    let from = failed.events.len().saturating_sub(LAST_EVENTS);
+    failed.events[from..].iter().for_each(|line| say(line));
+    say(&format!("plan: {}", failed.plan));
+    if !failed.reproduced {
+        say("a second run did NOT break the same way: something in it is not deterministic");
+    }
+    say(&format!("VIOLATION of {}: {}", failed.oracle, failed.what));
+    say(&format!("scenario {}, seed {}; the whole log: {}", case.scenario, case.seed, replay_command(which, case)));
+}
+
+fn replay_command(which: &Which, case: &Case) -> String {
+    let nodes = case.nodes.map(|n| format!(" --nodes {n}")).unwrap_or_default();
+    let Which { engine, level } = which;
+    format!("basalt-sim replay {} --engine {engine} --level {level} --scenario {}{nodes}", case.seed, case.scenario)
+}
+
+fn runner(which: &Which) -> Result<Box<dyn Runner>, String> {
+    let fits = |r: &dyn Runner| r.engine() == which.engine && r.level() == which.level;
+    let there = || {
+        let all = basalt_sim::runners();
+        let names: Vec<String> = all.iter().map(|r| format!("{} at level {}", r.engine(), r.level())).collect();
+        names.join(", ")
+    };
+    basalt_sim::runners().into_iter().find(|r| fits(r.as_ref())).ok_or_else(|| {
+        format!("no simulator of engine '{}' at level {}; there is {}", which.engine, which.level, there())
+    })
+}
+
+fn scenario(runner: &dyn Runner, name: Option<&str>) -> Result<String, String> {
+    let all = runner.scenarios();
+    let Some(name) = name else { return Ok(all[0].name.to_owned()) };
+    let found = all.iter().find(|s| s.name == name);
+    found.map(|s| s.name.to_owned()).ok_or_else(|| format!("no scenario '{name}'; `basalt-sim scenarios` lists them"))
+}
+
+fn nodes(nodes: Option<usize>) -> Result<Option<usize>, String> {
+    match nodes {
+        Some(n) if n == 0 || n > ValidatorSet::MAX => {
+            Err(format!("--nodes must be between 1 and {}, not {n}", ValidatorSet::MAX))
+        }
+        other => Ok(other),
+    }
+}
+
+/// One line out. A reader that has gone away (`| head`) ends the program quietly.
+pub fn say(line: &str) {
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(0);
+    }
+}
