@@ -54,6 +54,7 @@ fn a_contract_is_deployed_and_called() {
     assert_eq!((call.logs[0].address, call.logs[0].topics.clone()), (made, vec![B256::from(U256::from(77))]));
     assert_eq!(done.changes.code[&hash_of(&code)].as_ref(), code);
     assert_eq!(done.changes.storage[&made].slots, BTreeMap::from([(U256::from(1), U256::from(77))]));
+    common::assert_before(&chain.state, &done.changes);
     let batch = chain.trie.apply(&done.changes, &chain.state).unwrap();
     chain.state.apply(&done.changes);
     assert_eq!(batch.root, reference_root(&chain.state));
@@ -148,6 +149,7 @@ fn selfdestruct_by_the_old_rules_wipes_storage() {
     let mut old = chain(EvmFork::Shanghai, alloc.clone());
     let done = old.executor.execute(&env(0), &txs, &old.state).unwrap();
     assert_eq!(done.changes.accounts[&CONTRACT], None);
+    common::assert_before(&old.state, &done.changes);
     let batch = old.trie.apply(&done.changes, &old.state).unwrap();
     old.state.apply(&done.changes);
     old.state.apply_trie(&batch.updates);

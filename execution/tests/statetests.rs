@@ -100,6 +100,7 @@ fn run_case(test: &Value, fork: EvmFork, raw: Bytes, case: &Value) -> Result<(),
     state.apply_trie(&batch.updates);
     let txs: Vec<Transaction> = decode(raw).into_iter().collect();
     let done = Executor::new(Arc::new(spec)).execute(&env, &txs, &TestState(&state)).map_err(|e| e.to_string())?;
+    common::assert_before(&state, &done.changes);
     let root = StateTrie::open(batch.root, 0).apply(&done.changes, &state).map_err(|e| e.to_string())?.root;
     let logs: Vec<&Log> = done.receipts.iter().flat_map(|r| &r.logs).collect();
     let expected: B256 = case["hash"].as_str().unwrap().parse().unwrap();

@@ -132,6 +132,7 @@ proptest! {
         let fast = chain.executor.execute(&env, &txs, &chain.state).unwrap();
         let slow = reference.execute(&env, &txs, &chain.state).unwrap();
         prop_assert_eq!(&fast, &slow);
+        common::assert_before(&chain.state, &fast.changes);
         prop_assert_eq!(fast.receipts.len() + fast.skipped.len(), txs.len());
 
         // What the proposer builds of the same candidates is what everybody executes.

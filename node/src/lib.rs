@@ -7,6 +7,8 @@ pub mod clock;
 pub mod cmd;
 pub mod config;
 pub mod driver;
+pub mod evidence;
+pub mod explain;
 pub mod ingress;
 pub mod keys;
 pub mod mempool;

@@ -48,6 +48,7 @@ pub fn block(database: &Database, c: &BlockCommit<'_>, next: &Head) -> Result<Wr
     w.block(c.block, &summary);
     w.certificates(c);
     w.transactions(c);
+    w.logs(c.block.height(), c.receipts);
     w.history(c.block.height(), c.changes, MAX_WIPED_SLOTS)?;
     w.state(c.changes, c.trie)?;
     Ok(w.finish())
@@ -88,6 +89,11 @@ impl<'a> Writer<'a> {
     pub fn first_history(&mut self, height: Height) {
         let range = HistoryRange { first: height, cleaned: height };
         self.put(Table::Meta, meta::HISTORY, &codec::encode_history(&range));
+    }
+
+    /// Logs are indexed from a height on.
+    pub fn first_logs(&mut self, height: Height) {
+        self.put(Table::Meta, meta::LOG_INDEX, &height.0.to_be_bytes());
     }
 
     /// The schema version of a table.

@@ -183,6 +183,12 @@ pub(crate) struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Goes on at the first row at or after a key.
+    pub(crate) fn seek(&mut self, key: &[u8]) {
+        self.at.seek(key);
+        self.fresh = true;
+    }
+
     fn row(&mut self) -> Result<Option<Row>, StorageError> {
         if !std::mem::take(&mut self.fresh) && self.at.valid() {
             self.at.next();

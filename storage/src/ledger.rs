@@ -47,7 +47,8 @@ impl Ledger {
         options: &OpenOptions,
         genesis: impl FnOnce() -> GenesisState,
     ) -> Result<Self, StorageError> {
-        let exists = prepare(path)?;
+        // On a disk in memory nobody else's files can be in the way, and creating is idempotent.
+        let exists = options.memory.is_none() && prepare(path)?;
         let database = Arc::new(Database::open(path, spec.hash_fn, options, !exists)?);
         if !open::is_initialised(&database)? {
             write_genesis(&database, spec, &genesis())?;
@@ -174,6 +175,7 @@ fn write_genesis(database: &Database, spec: &ChainSpec, state: &GenesisState) ->
     writer.identity(&block, spec.chain_id);
     writer.block(&block, &summary);
     writer.first_history(Height::GENESIS);
+    writer.first_logs(Height::GENESIS);
     writer.state(&state.changes, &state.trie)?;
     database.write(writer.finish())
 }

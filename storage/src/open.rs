@@ -56,6 +56,7 @@ pub fn migrate(database: &Database) -> Result<(), StorageError> {
         }
     }
     writer.first_history(height);
+    writer.first_logs(height.next());
     tracing::info!(
         "the ledger keeps older states from block {height} on; blocks before it were stored by an older version"
     );

@@ -1,16 +1,21 @@
 //! What a node may choose about its ledger, and the RocksDB options that follow.
 
+use std::path::PathBuf;
+
 use rocksdb::{
-    BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, LogLevel,
+    BlockBasedOptions, Cache, ChecksumType, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, Env, LogLevel,
     LruCacheOptions, Options, SliceTransform, WriteOptions,
 };
 
-use crate::tables::{Shape, Table};
+use crate::{
+    StorageError,
+    tables::{Shape, Table},
+};
 
 const MIB: usize = 1 << 20;
 
 /// Local settings of the ledger: they change memory, speed and open files, never what is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct OpenOptions {
     /// Bytes of decompressed blocks, indexes and filters kept in memory.
     pub cache_bytes: usize,
@@ -20,12 +25,39 @@ pub struct OpenOptions {
     pub max_open_files: i32,
     /// Threads for flushing and compaction.
     pub background_threads: i32,
+    /// Keeps the files in memory instead of the file system.
+    pub memory: Option<MemoryDisk>,
+}
+
+/// A disk in memory, for simulations: it outlives every ledger opened on it, so that a node can be dropped and started
+/// again, and ends with its last clone.
+#[derive(Clone)]
+pub struct MemoryDisk(Env);
+
+impl MemoryDisk {
+    /// An empty disk.
+    pub fn new() -> Result<Self, StorageError> {
+        let path = PathBuf::from("a disk in memory");
+        Env::mem_env().map(Self).map_err(|cause| StorageError::Open { path, cause })
+    }
+}
+
+impl std::fmt::Debug for MemoryDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MemoryDisk")
+    }
 }
 
 impl Default for OpenOptions {
     /// For a validator that stays below 150 MB in all.
     fn default() -> Self {
-        Self { cache_bytes: 32 * MIB, memtable_bytes: 16 * MIB, max_open_files: 256, background_threads: 2 }
+        Self {
+            cache_bytes: 32 * MIB,
+            memtable_bytes: 16 * MIB,
+            max_open_files: 256,
+            background_threads: 2,
+            memory: None,
+        }
     }
 }
 
@@ -34,6 +66,9 @@ impl OpenOptions {
     pub(crate) fn database(&self, create: bool) -> Options {
         let mut o = Options::default();
         o.create_if_missing(create);
+        if let Some(MemoryDisk(env)) = &self.memory {
+            o.set_env(env);
+        }
         // Also when the ledger exists: its creation may have been cut short, or this version may add a table.
         o.create_missing_column_families(true);
         o.set_max_open_files(self.max_open_files.max(32));

@@ -1,7 +1,8 @@
 //! Reading the ledger. Every read checks what it returns: the checksum of the value, and whatever hash binds it.
 
 use basalt_primitives::{
-    Address, B256, Block, Bytes, CommitCertificate, HashFn, Header, Height, Receipt, SealedBlock, U256, keccak256,
+    Address, B256, Block, Bloom, Bytes, CommitCertificate, HashFn, Header, Height, Receipt, SealedBlock, U256,
+    keccak256,
     receipt::receipts_root,
     state::{Account, TrieKey},
 };
@@ -111,6 +112,11 @@ pub trait Reader {
             return Err(corrupt(Table::Receipts, &key, "the receipts do not lead to the block's receipts root"));
         }
         Ok(Some(receipts))
+    }
+
+    /// The bloom over a block's logs, kept since logs are indexed; `None` when it has no logs or is from before.
+    fn bloom(&self, height: Height) -> Result<Option<Bloom>, StorageError> {
+        decoded(self, Table::Blooms, &height_key(height), |b| Some(Bloom::new(b.try_into().ok()?)))
     }
 
     /// Ordered transactions of a block that could not run.

@@ -69,7 +69,9 @@ impl Net {
         args.extend(["--rpc-port", &rpc, "--metrics-port", &metrics, "--p2p-port", &p2p]);
         args.extend(more);
         basalt_ok(&args);
-        let nodes = (0..validators).map(|i| format!("http://127.0.0.1:{}", port + i)).collect();
+        let at = more.iter().position(|a| *a == "--followers");
+        let followers: u16 = at.and_then(|i| more.get(i + 1)?.parse().ok()).unwrap_or(0);
+        let nodes = (0..validators + followers).map(|i| format!("http://127.0.0.1:{}", port + i)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let http = reqwest::Client::builder()
             .timeout(Duration::from_secs(10))

@@ -13,6 +13,7 @@ use crate::{
     guard::{Guard, Recorded},
     message::{Message, PreparedCertificate, RoundChange, SignedMessage, SignedRoundChange, Vote},
     mutation::Mutation,
+    pace::Pace,
     record::{Prepared, Record},
     recovery::Recovery,
     votes::HeightVotes,
@@ -119,6 +120,7 @@ pub struct Bft {
     pub(crate) guard: Guard,
     pub(crate) recovery: Option<Recovery>,
     pub(crate) pending: bool,
+    pub(crate) pace: Pace,
     /// When each straggler was last helped, by index in the head's set.
     pub(crate) helped: BTreeMap<u16, Millis>,
     /// When each wiped validator was last answered, by index in the current set.
@@ -171,6 +173,7 @@ impl Bft {
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self {
+            pace: Pace::new(&config.params),
             config,
             now: 0,
             chain: None,
@@ -333,6 +336,7 @@ impl Bft {
     fn on_synced(&mut self, block: &SealedBlock, certificate: Arc<CommitCertificate>) {
         let certified = certificate.height == block.height() && certificate.block_hash == block.hash();
         // Without its validators the next height's skip list cannot be told: it comes again once more is executed.
+        let certified = certified || Mutation::CertificateOfOtherHeight.on();
         if certified && self.set().is_some() && self.follows_head(block) {
             self.decide(block, certificate);
         }
@@ -352,6 +356,7 @@ impl Bft {
     }
 
     fn on_set(&mut self, height: Height, set: Arc<ValidatorSet>) {
+        let height = if Mutation::SetChangeEarly.on() { height.prev().unwrap_or_default() } else { height };
         if height >= self.height() {
             self.chain_mut().sets.insert(height, set);
         }
@@ -362,10 +367,12 @@ impl Bft {
         let now = self.now;
         let (hash, height) = (block.hash(), block.height());
         let head_at = self.votes.first_seen(&hash).unwrap_or(now);
+        self.learn_pace(certificate.round);
+        let first_round = if Mutation::SkipListLocal.on() { self.local.round } else { block.header().first_round };
         let chain = self.chain_mut();
         assert_eq!(chain.head.height().next(), height, "only the next height can be decided");
         let set = chain.sets.get(&height).expect("only a height whose validators are known is decided");
-        chain.turns.decided(set, block.header().first_round);
+        chain.turns.decided(set, first_round);
         chain.head = block.clone();
         chain.certificate = Some(certificate.clone());
         (chain.head_at, chain.decided_at) = (head_at, now);

@@ -93,7 +93,7 @@ impl Bft {
 
     /// How soon something unanswered is first repeated.
     pub(crate) fn repeat_interval(&self) -> Millis {
-        (self.config.params.round_timeout_ms / 2).max(1)
+        (self.pace.base() / 2).max(1)
     }
 
     /// How soon something that failed here is tried again.

@@ -95,6 +95,7 @@ mod guard;
 mod inbox;
 pub mod message;
 pub mod mutation;
+mod pace;
 pub mod record;
 mod recovery;
 mod rules;
@@ -108,5 +109,6 @@ pub use message::{
     Message, MessageError, PreparedCertificate, PreparedClaim, Proposal, RoundChange, SignState, SignStateRequest,
     SignedMessage, SignedRoundChange, Vote,
 };
+pub use pace::Timing;
 pub use record::{Prepared, Record};
 pub use status::{Status, Step};

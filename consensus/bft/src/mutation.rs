@@ -1,58 +1,76 @@
 //! Deliberate bugs, to show that the simulator would find them. Only with the feature `mutations`; without it
 //! each asks a constant `false` and compiles to nothing.
 
-/// A deliberate bug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Mutation {
-    /// A commit vote leaves no lock.
-    NoLock = 1,
-    /// A round change forgets the lock.
+macro_rules! mutations {
+    ($($(#[doc = $about:literal])+ $name:ident,)+) => {
+        /// A deliberate bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutation {
+            $($(#[doc = $about])+ $name,)+
+        }
+
+        impl Mutation {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// What is wrong, in a sentence.
+            #[must_use]
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($about),+).trim_ascii(),)+
+                }
+            }
+        }
+    };
+}
+
+mutations! {
+    /// No lock after prepare.
+    NoLock,
+    /// The lock is released on any round change.
     LockReleased,
-    /// A quorum is 2f + 1 even where that is too few.
+    /// A quorum is 2f + 1 even where that is too few (n = 5).
     QuorumTwoFPlusOne,
     /// The sign record is written after the vote.
     RecordAfterVote,
-    /// The sign record is not read at start.
+    /// The sign record is not restored at start.
     RecordNotRestored,
-    /// After a restart, round 0 is taken for untouched.
-    RoundZeroReused,
-    /// f validators make one jump, not f + 1.
+    /// The signatures of commit certificates are not checked.
+    CertificateSignaturesUnchecked,
+    /// A commit certificate of another height is accepted.
+    CertificateOfOtherHeight,
+    /// Validators jump to a round that f ask for, not f + 1.
     JumpAtF,
-    /// Round-change justifications are not checked.
+    /// The justification of a proposal above round 0 is not checked.
     JustificationUnchecked,
-    /// A new block is proposed where the prepared one is due.
+    /// A new block is proposed where the certified one is due.
     FreshReproposal,
-    /// A validator that votes twice counts twice.
+    /// The skip list comes from what a validator has seen itself, not from the headers.
+    SkipListLocal,
+    /// The validator set of a height is used one height early.
+    SetChangeEarly,
+    /// Two votes of one validator count twice.
     DuplicatesCounted,
     /// A wiped validator votes at once.
     WipedVotes,
-    /// A certificate shown by a peer is taken at its word.
+    /// Sync believes a height that a peer merely claims, and waits for it.
+    SyncTrustsClaim,
+    /// Round timers run on the wall clock.
+    WallTimer,
+    /// After a restart, round 0 is taken for untouched.
+    RoundZeroReused,
+    /// The power behind a certificate that a peer shows is not counted.
     CertificateUnchecked,
     /// A recovered validator votes in any round.
     RecoveredUnguarded,
-    /// Round timers run on the wall clock.
-    WallTimer,
 }
 
 impl Mutation {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::NoLock,
-        Self::LockReleased,
-        Self::QuorumTwoFPlusOne,
-        Self::RecordAfterVote,
-        Self::RecordNotRestored,
-        Self::RoundZeroReused,
-        Self::JumpAtF,
-        Self::JustificationUnchecked,
-        Self::FreshReproposal,
-        Self::DuplicatesCounted,
-        Self::WipedVotes,
-        Self::CertificateUnchecked,
-        Self::RecoveredUnguarded,
-        Self::WallTimer,
-    ];
+    /// The bug of this name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|m| format!("{m:?}") == name)
+    }
 
     /// Whether this bug is switched on.
     #[cfg(not(feature = "mutations"))]

@@ -52,6 +52,8 @@ pub struct Status {
     pub own: Option<u16>,
     /// The proposer of the round.
     pub proposer: Option<u16>,
+    /// Validators that are skipped at this height, because headers prove them absent.
+    pub skipped: Vec<u16>,
     /// Who has prepared in this round.
     pub prepared: Vec<u16>,
     /// Who has committed in this round.
@@ -86,6 +88,7 @@ impl Bft {
             step: Step::NotStarted,
             own: None,
             proposer: None,
+            skipped: Vec::new(),
             prepared: self.votes.voters(VoteKind::Prepare, self.local.round),
             committed: self.votes.voters(VoteKind::Commit, self.local.round),
             changed: self.votes.changes().map(|(from, m, _)| (from, m.round)).collect(),
@@ -105,6 +108,7 @@ impl Bft {
         status.step = self.current_step();
         if let Some(set) = self.set() {
             status.proposer = self.proposer(self.local.round);
+            status.skipped = self.chain().turns.at(height).map_or_else(Vec::new, |a| a.skipped(set, height));
             let present = self.present(&status);
             status.power = set.power_of(present.iter().copied());
             status.needed = match &self.recovery {

@@ -3,16 +3,32 @@
 use basalt_consensus::Target;
 use basalt_primitives::{Millis, Round, validators::VoteKind};
 
-use crate::{engine::Bft, message::Message, rules::Rule};
+use crate::{engine::Bft, message::Message, pace::Timing, rules::Rule};
 use basalt_consensus::Verdict;
 
 impl Bft {
-    /// How long a round lasts: doubling, capped.
+    /// How long a round lasts: from the base, doubling, capped.
     #[must_use]
     pub fn round_timeout(&self, round: Round) -> Millis {
-        let params = &self.config.params;
         let factor = 1u64.checked_shl(round.0.min(32)).unwrap_or(u64::MAX);
-        params.round_timeout_ms.saturating_mul(factor).min(params.round_timeout_cap_ms)
+        self.pace.base().saturating_mul(factor).min(self.config.params.round_timeout_cap_ms)
+    }
+
+    /// How fast this validator sees the network agree, and how it sets its timeouts by that.
+    #[must_use]
+    pub fn timing(&self) -> Timing {
+        let cap = self.config.params.round_timeout_cap_ms;
+        let lost = self.votes.proposed_rounds().filter(|round| *round < self.local.round);
+        self.pace.timing(&self.config.params, lost.into_iter().any(|round| self.round_timeout(round) >= cap))
+    }
+
+    /// A height ends in this round: what it took here is learnt from, if this validator was there.
+    pub(crate) fn learn_pace(&mut self, decided: Round) {
+        let Some(set) = self.set().cloned().filter(|_| self.acting().is_some()) else { return };
+        let voted = self.local.round == decided && self.local.said.commit.is_some_and(|vote| vote.round == decided);
+        let took = self.local.timer_since.filter(|_| voted).map(|since| self.now - since);
+        let ran_out = self.votes.proposed_rounds().any(|round| round < decided);
+        self.pace.decided(&self.config.params, &set, took, ran_out);
     }
 
     /// From when a next block is allowed by the block interval.

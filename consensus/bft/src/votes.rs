@@ -180,6 +180,11 @@ impl HeightVotes {
         self.proposals.get(&round)?.signed.message.proposal()
     }
 
+    /// The rounds whose proposals are here, lowest first.
+    pub fn proposed_rounds(&self) -> impl Iterator<Item = Round> {
+        self.proposals.keys().copied()
+    }
+
     /// Proposals above a round, lowest first.
     pub fn proposals_above(&self, round: Round) -> impl Iterator<Item = &Proposal> {
         self.proposals.range(round.next()..).filter_map(|(_, seen)| seen.signed.message.proposal())

@@ -348,6 +348,35 @@ fn what_was_said_is_repeated_ever_more_seldom() {
 }
 
 #[test]
+fn a_slow_round_of_a_live_proposer_makes_the_next_ones_longer() {
+    let mut b = Bench::new(4, 0);
+    let a = b.block("A", 0);
+    b.work();
+    b.from(1, b.proposal(&a, 0));
+    b.judged(&a, Verdict::Valid);
+    assert_eq!(b.wait(300).last().map(String::as_str), Some("change 1/1"));
+    for from in 1..4 {
+        b.from(from, Message::Commit(b.vote(&a, 1)));
+    }
+    assert_eq!(b.engine.round_timeout(Round(0)), 600);
+    let timing = b.engine.timing();
+    assert_eq!((timing.base_ms, timing.cap_ms, timing.heights, timing.warning()), (600, 2_400, 0, None));
+}
+
+#[test]
+fn a_round_of_a_dead_proposer_teaches_nothing() {
+    let mut b = Bench::new(4, 0);
+    let a = b.block("A", 1);
+    b.work();
+    b.wait(300);
+    b.from(2, b.justified(&a, 1, &[1, 2, 3], None));
+    for from in 1..4 {
+        b.from(from, Message::Commit(b.vote(&a, 1)));
+    }
+    assert_eq!(b.engine.round_timeout(Round(0)), 300);
+}
+
+#[test]
 fn pacing_and_heartbeats() {
     let paced = |empty| {
         let params = basalt_primitives::chainspec::BftParams {

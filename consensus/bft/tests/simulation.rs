@@ -1,6 +1,10 @@
 //! The level-1 simulator over the BFT engine: fixed seeds in CI, more with BASALT_SIM_SEEDS (and BASALT_SIM_FROM).
 
-use basalt_bft::sim::{BftLab, test_params};
+use basalt_bft::sim::{
+    BftLab,
+    scenario::{self, Scenario},
+    test_params,
+};
 use basalt_consensus::sim::{Crash, Plan, World};
 use basalt_primitives::chainspec::BftParams;
 
@@ -112,6 +116,52 @@ fn one_of_four_wiped_heals_by_itself() {
     }
 }
 
+#[test]
+fn every_scenario_holds() {
+    for scenario in scenario::ALL.iter().filter(|s| s.name != "chaos") {
+        for seed in 0..number("BASALT_SIM_SCENARIO_SEEDS", 12) {
+            let (lab, plan) = scenario.case(seed, None);
+            World::check(&lab, &plan).unwrap_or_else(|failure| panic!("{}: {failure}", scenario.name));
+        }
+    }
+}
+
+/// Crashes at every effect there is in a short run, of every node, and in the middle of every write: until there is no
+/// further one.
+#[test]
+fn a_crash_at_any_effect_is_survived() {
+    for (name, least) in [("crash-each", 300), ("crash-each-absent", 200)] {
+        let scenario = Scenario::find(name).expect("it is listed");
+        let (mut seed, mut crashes, mut without) = (0, 0, 0);
+        while without < 16 {
+            let (lab, plan) = scenario.case(seed, None);
+            let summary = World::check(&lab, &plan).unwrap_or_else(|failure| panic!("{name}: {failure}"));
+            crashes += summary.crashes;
+            without = if summary.crashes == 0 { without + 1 } else { 0 };
+            seed += 1;
+        }
+        println!("{name}: {crashes} crashes, each in a run of its own");
+        assert!(crashes > least, "{name}: only {crashes} crashes took place");
+    }
+}
+
+#[test]
+fn sets_change_and_come_back() {
+    let (lab, plan) = Scenario::find("set-shrink-grow").expect("it is listed").case(3, None);
+    let (result, log) = World::trace(&lab, &plan);
+    let summary = result.unwrap_or_else(|violation| panic!("{violation}"));
+    let joined = log.iter().any(|line| line.contains("n4 says commit"));
+    assert!(joined && summary.height.0 > 15, "the spare node never voted: {summary:?}");
+}
+
+#[test]
+fn more_than_f_wiped_do_not_vote_again() {
+    let (lab, mut plan) = Scenario::find("too-many-wiped").expect("it is listed").case(1, None);
+    plan.safety_only = false;
+    let stuck = World::check(&lab, &plan).expect_err("two of four without a record must not go on by themselves");
+    assert_eq!(stuck.violation.oracle, "liveness");
+}
+
 /// Seeds that once failed, and why.
 #[test]
 fn seeds_that_taught_something() {
@@ -133,4 +183,18 @@ fn no_seed_breaks_an_invariant() {
         }
     }
     println!("slowest to settle: {} ms (seed {})", slowest.0, slowest.1);
+}
+
+#[test]
+fn a_network_slower_than_its_timeouts_is_learnt_in_a_few_heights() {
+    let lab = BftLab::equal(4);
+    let mut plan = slow_wires(4);
+    (plan.delay_min, plan.delay) = (250, 250);
+    plan.heal_at = 30_000;
+    plan.submissions = (0..100).map(|i| (i * 300, i as usize % 4)).collect();
+    let summary = World::check(&lab, &plan).unwrap_or_else(|failure| panic!("{failure}"));
+    let gaps: Vec<u64> = summary.decided_at.windows(2).map(|w| w[1] - w[0]).collect();
+    // Three delays, not the 300 ms of round 0: the first heights need a second and a third round.
+    let learnt = gaps.iter().skip(4).filter(|gap| **gap < 1_100).count();
+    assert!(gaps.len() > 25 && learnt == gaps.len() - 4, "{gaps:?}");
 }

@@ -12,6 +12,7 @@ use basalt_primitives::{
     ChainSpec, HashFn, Height, SecretKey, Transaction,
     chainspec::{BftParams, Consensus, EvmFork, Fees, GenesisAccount, GenesisValidator},
     crypto::secp256k1::address_of,
+    state::StateChanges,
     tx::{NativeTx, Payload, SecurityLevel, SignedNative, Unverified},
     validators::Validator,
 };
@@ -64,6 +65,17 @@ pub fn chain(fork: EvmFork, alloc: BTreeMap<Address, GenesisAccount>) -> Chain {
     state.apply(&changes);
     state.apply_trie(&batch.updates);
     Chain { executor: Executor::new(spec), state, trie: StateTrie::open(batch.root, 1 << 20) }
+}
+
+/// What the changes say was there before is what was there.
+pub fn assert_before(state: &MemoryState, changes: &StateChanges) {
+    let before = changes.before.as_ref().expect("the executor knows");
+    let accounts: Vec<_> = changes.accounts.keys().map(|a| state.accounts().get(a).copied()).collect();
+    assert_eq!(before.accounts, accounts, "accounts before");
+    let slot = |a: &Address, s: &U256| state.slots(a).and_then(|all| all.get(s)).copied().unwrap_or_default();
+    let kept = changes.storage.iter().filter(|(_, s)| !s.wiped);
+    let slots: Vec<_> = kept.flat_map(|(a, s)| s.slots.keys().map(move |k| slot(a, k))).collect();
+    assert_eq!(before.slots, slots, "slots before");
 }
 
 /// Block 1.

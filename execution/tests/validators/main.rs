@@ -305,6 +305,26 @@ fn the_set_is_full_at_256() {
     assert!(c.fails(1, calls::propose_add(&public(9), "")).contains("the set is full"));
 }
 
+/// The dearest case: nobody counts by signatures, so every word is read, and everyone moves up by one.
+#[test]
+fn the_largest_set_changes_within_the_gas_of_a_system_call() {
+    let mut c = Chain::new(255);
+    c.signers = Vec::new();
+    c.ok(2, calls::propose_remove(&public(1)));
+    let approvals: Vec<_> = (3..=170).map(|from| (from, calls::approve(1))).collect();
+    approvals.chunks(2).for_each(|some| _ = c.block(some));
+    let said = calls::ready(Height(c.height), hash(c.height));
+    let ready: Vec<_> = (2..=255).map(|from| (from, said.clone())).collect();
+    ready.chunks(2).for_each(|some| _ = c.block(some));
+    assert_eq!(c.proposal(1).status, Status::Open, "169 approvals are one short of a quorum of 255");
+    c.ok(171, calls::approve(1));
+    assert_eq!(c.proposal(1).status, Status::Approved);
+    c.block(&[]);
+    assert_eq!(c.proposal(1).status, Status::Applied, "{:?}", c.proposal(1).refusal);
+    assert_eq!(c.keys().len(), 254);
+    assert_eq!(c.keys()[0], public(2));
+}
+
 #[test]
 fn equivocation_is_put_on_record_once_and_only_with_proof() {
     let mut c = Chain::new(4);

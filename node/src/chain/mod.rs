@@ -2,9 +2,12 @@
 //! a port to it. Storage and execution do not know each other; they meet here.
 
 mod calls;
+mod proof;
 mod prune;
 mod reader;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

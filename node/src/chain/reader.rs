@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use basalt_execution::trie::AccountProof;
 use basalt_primitives::{Address, B256, Bloom, Bytes, Height, Receipt, Transaction, U256, state::Account};
 use basalt_storage::{Reader as _, StorageError};
 
-use super::{Chain, PastView};
+use super::{Chain, PastView, proof};
 use crate::rpc::ports::{BlockView, ChainReader, ReadError, SkippedTx, StateAt};
 
 pub(super) fn read_error(e: StorageError) -> ReadError {
@@ -116,5 +117,9 @@ impl ChainReader for Chain {
         }
         let code = state.code(&account.code_hash).map_err(read_error)?;
         code.ok_or_else(|| damaged(format!("the code of {address} is missing from the ledger")))
+    }
+
+    fn proof(&self, at: StateAt, address: &Address, slots: &[U256]) -> Result<AccountProof, ReadError> {
+        proof::proof(&self.state_at(at)?.0, address, slots)
     }
 }

@@ -39,6 +39,21 @@ impl StateReader for StateView {
     fn block_hash(&self, height: u64) -> Result<Option<B256>, StateError> {
         self.0.block_hash(Height(height)).map_err(state_error)
     }
+
+    fn certificate_signers(&self, height: u64) -> Result<Vec<u16>, StateError> {
+        certificate_signers(&self.0, self.0.head().height(), height)
+    }
+}
+
+/// Who signed the certificate of a block below `newest`. There the ledger keeps the one that the next block carries, which
+/// is the same on every node; that of the newest block itself is this node's own.
+fn certificate_signers(ledger: &Snapshot, newest: Height, height: u64) -> Result<Vec<u16>, StateError> {
+    if height >= newest.0 {
+        return Err(StateError::Unavailable(height));
+    }
+    let certificate = ledger.certificate(Height(height)).map_err(state_error)?;
+    let certificate = certificate.ok_or(StateError::Unavailable(height))?;
+    Ok(certificate.signatures.iter().map(|s| s.validator).collect())
 }
 
 impl StateReader for PastView {
@@ -56,6 +71,10 @@ impl StateReader for PastView {
 
     fn block_hash(&self, height: u64) -> Result<Option<B256>, StateError> {
         self.0.block_hash(Height(height)).map_err(state_error)
+    }
+
+    fn certificate_signers(&self, height: u64) -> Result<Vec<u16>, StateError> {
+        certificate_signers(self.0.snapshot(), self.0.height(), height)
     }
 }
 

@@ -9,6 +9,7 @@ mod monitor;
 mod network;
 mod node;
 mod tx;
+mod validator;
 
 use clap::{Parser, Subcommand};
 
@@ -33,6 +34,9 @@ enum Command {
     /// Send native transactions, call contracts, see what became of a transaction.
     #[command(subcommand)]
     Tx(tx::TxCommand),
+    /// See the validators, and change them by vote.
+    #[command(subcommand)]
+    Validator(validator::ValidatorCommand),
     /// Measure a running network.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -54,6 +58,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Node(a) => node::run(a),
         Command::Key(c) => key::run(&c),
         Command::Tx(c) => tx::run(c),
+        Command::Validator(c) => validator::run(c),
         Command::Bench(c) => bench::run(c),
         Command::Monitor(c) => monitor::run(&c),
         Command::Config(c) => config::run(&c),

@@ -150,7 +150,7 @@ impl Worker {
         let pending = self.update_pool(block, &executed, &next);
         done(Input::Work { pending });
         let later = height.next().next();
-        done(Input::ValidatorSet { height: later, set: self.chain.sets.at(later) });
+        done(Input::ValidatorSet { height: later, set: self.chain.sets.at_known(later) });
         done(Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms });
         let latency = self.verifier.bodies.age(&block.hash()).filter(|_| voted);
         let took = self.clock.mono().saturating_sub(start);
@@ -222,6 +222,9 @@ impl Worker {
             trie: &batch.updates,
             outcome,
         };
+        // Before the block is the head: whoever sees it must find the set of its height + 2.
+        let sets = self.chain.sets.executed(block.height(), &executed.changes, &state);
+        sets.map_err(|e| self.dump(block, &e.to_string()))?;
         let head = self.chain.ledger.commit(&commit).map_err(|e| Fatal(e.to_string()))?;
         self.trie.commit();
         Ok(head)

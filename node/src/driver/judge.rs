@@ -21,26 +21,14 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Whether a proposed block may be voted for. What is wrong with it goes to the log.
-    #[must_use]
-    pub fn verdict(&self, block: &SealedBlock) -> Verdict {
-        match self.check(block) {
-            Ok(()) => Verdict::Valid,
-            Err(e @ BlockError::Early { .. }) => {
-                tracing::warn!(height = %block.height(), "proposal not voted for yet: {e}");
-                Verdict::NotYet
-            }
-            Err(e) => {
-                tracing::warn!(height = %block.height(), hash = %block.hash(), "invalid proposal: {e}");
-                Verdict::Invalid
-            }
-        }
-    }
-
-    fn check(&self, block: &SealedBlock) -> Result<(), BlockError> {
+    /// Whether a proposed block may be voted for, and if not, why.
+    pub fn check(&self, block: &SealedBlock) -> Result<(), BlockError> {
         let Chain { ledger, sets, spec, genesis, .. } = &self.chain;
         let (head, height) = (ledger.head(), block.height());
         let (parent, this, next) = (sets.at(head.height()), sets.at(height), sets.at(height.next()));
+        let (Some(parent), Some(this), Some(next)) = (parent, this, next) else {
+            return Err(BlockError::NotNext { height, head: head.height() });
+        };
         let sets = Sets { parent: &parent, this: &this, next: &next };
         rules::check_block(spec, *genesis, &head, sets, block, Some(self.clock.wall_ms()))?;
         self.verifier.check_body(block)?;
@@ -48,5 +36,15 @@ impl Judge {
             Some(Err(reason)) => Err(BlockError::InvalidBody(reason)),
             _ => Ok(()),
         }
+    }
+}
+
+/// What the engine is told of a judgement.
+#[must_use]
+pub const fn verdict(judged: &Result<(), BlockError>) -> Verdict {
+    match judged {
+        Ok(()) => Verdict::Valid,
+        Err(BlockError::Early { .. }) => Verdict::NotYet,
+        Err(_) => Verdict::Invalid,
     }
 }

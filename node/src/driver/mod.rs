@@ -106,7 +106,7 @@ where
     /// Signs, sends, and hands back what went to all, as the contract of [`Effect::Send`] says.
     fn sign_and_send(&mut self, to: Target, message: Message) -> Option<InputOf<E>> {
         let key = self.key.as_ref()?;
-        let from = self.sets.at(message.height()).index_of(&key.public_key())?;
+        let from = self.sets.at(message.height())?.index_of(&key.public_key())?;
         let signature = key.sign(message.signing_layout(self.genesis).as_slice());
         let signed = SignedMessage { from, message, signature };
         self.ports.send(to, &signed);

@@ -12,6 +12,7 @@ use super::{
     Fatal, Ports,
     executor::{Done, Job},
     record::RecordFile,
+    rules::BlockError,
 };
 use crate::{
     chain::Chain,
@@ -40,6 +41,10 @@ pub trait Events: Send + Sync {
     fn evidence(&self, evidence: &Evidence<SignedMessage>);
     /// A peer's message that broke the rules.
     fn bad_message(&self, sender: &PublicKey, reason: &str);
+    /// A proposed block was judged.
+    fn judged(&self, block: &SealedBlock, judged: &Result<(), BlockError>);
+    /// A validator's message has been verified.
+    fn heard(&self, sender: &PublicKey);
     /// The engine has taken a step.
     fn stepped(&self, status: basalt_bft::Status);
 }
@@ -51,7 +56,8 @@ impl Ports for RealPorts {
 
     fn send(&mut self, to: Target, message: &SignedMessage) {
         let bytes = Bytes::from(basalt_proto::consensus::encode_message(message));
-        let set = self.chain.sets.at(message.message.height());
+        // The engine speaks of heights whose sets it was given.
+        let Some(set) = self.chain.sets.at(message.message.height()) else { return };
         let receivers = set.as_slice().iter().enumerate().filter(|(i, v)| match to {
             Target::All => Some(v.public_key) != self.own,
             Target::One(index) => *i == usize::from(index),
@@ -62,7 +68,7 @@ impl Ports for RealPorts {
     }
 
     fn fetch(&mut self, block: B256, height: Height, hint: u16) {
-        let key = self.chain.sets.at(height).get(hint).map(|v| v.public_key);
+        let key = self.chain.sets.at(height).and_then(|set| Some(set.get(hint)?.public_key));
         let done = self.done.clone();
         self.fetcher.fetch(block, height, key, move |found| {
             let input = found.map_or(Input::FetchFailed { block }, |block| Input::Fetched { block });

@@ -11,7 +11,7 @@ use super::Fatal;
 /// The sign record is rewritten with what is still needed after this many bytes.
 const REWRITE_RECORD_AT: usize = 64 * 1024 * 1024;
 
-/// The sign record on disk; `None` on a node that does not vote, or whose disk was lost until it has recovered.
+/// The sign record on disk; none on a node without validator key, or whose disk was lost until it has recovered.
 pub struct RecordFile {
     /// Where it is or will be.
     pub dir: PathBuf,

@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 use super::{
     Driver, Fatal,
     executor::{Done, Job, Worker},
-    judge::Judge,
+    judge::{Judge, verdict},
     ports::{Events, RealPorts},
     record::RecordFile,
     verify::{Checked, Incoming, Verifier},
@@ -134,8 +134,8 @@ pub fn start(
     let worker_done = done_tx.clone();
     let executor = spawn_vital("execute", &done_tx, move || execute_blocks(worker, &jobs, &ahead, &worker_done))?;
     let judge = Judge { chain: parts.chain.clone(), verifier: parts.verifier, clock: Arc::clone(&parts.clock) };
-    let validate_done = done_tx.clone();
-    spawn_vital("validate", &done_tx, move || validate_blocks(&judge, &validate, &ahead_tx, &validate_done))?;
+    let (validate_done, told) = (done_tx.clone(), Arc::clone(&parts.events));
+    spawn_vital("validate", &done_tx, move || validate_blocks(&judge, &*told, &validate, &ahead_tx, &validate_done))?;
     let ports = RealPorts {
         own: parts.key.as_ref().map(basalt_primitives::SecretKey::public_key),
         chain: parts.chain.clone(),
@@ -193,7 +193,10 @@ fn run(
                 Err(_) => return Err(Fatal("the execution thread is gone".into())),
             },
             recv(checked) -> c => match c {
-                Ok(Checked::Good { from, message }) => Some(Input::Message { from, message: *message }),
+                Ok(Checked::Good { sender, from, message }) => {
+                    events.heard(&sender);
+                    Some(Input::Message { from, message: *message })
+                }
                 Ok(Checked::Bad { sender, reason }) => {
                     events.bad_message(&sender, &reason);
                     None
@@ -274,12 +277,15 @@ fn execute_blocks(
 /// The validation thread: judges proposals and hands good ones on to be executed ahead of their finality.
 fn validate_blocks(
     judge: &Judge,
+    events: &dyn Events,
     blocks: &Receiver<SealedBlock>,
     ahead: &Sender<SealedBlock>,
     done: &Sender<Result<Done, Fatal>>,
 ) {
     for block in blocks {
-        let (hash, verdict) = (block.hash(), judge.verdict(&block));
+        let judged = judge.check(&block);
+        events.judged(&block, &judged);
+        let (hash, verdict) = (block.hash(), verdict(&judged));
         if verdict == Verdict::Valid {
             // Full: it is executed when it is final.
             let _ = ahead.try_send(block);

@@ -31,6 +31,8 @@ pub struct Incoming {
 pub enum Checked {
     /// For the engine.
     Good {
+        /// The validator key of whoever sent it.
+        sender: PublicKey,
         /// The signer's index.
         from: u16,
         /// The message.
@@ -72,7 +74,8 @@ impl Verifier {
         if height.0 > executed.0 + MAX_AHEAD && !matches!(signed.message, Message::Decided(_)) {
             return None;
         }
-        let set = self.sets.at(height);
+        // Not determined yet: a height we shall come to, and the message will be sent again.
+        let set = self.sets.at(height)?;
         if set.get(signed.from).map(|v| v.public_key) != Some(incoming.sender) {
             return bad(format!("signed as validator {}, which is not the sender", signed.from));
         }
@@ -84,7 +87,7 @@ impl Verifier {
         {
             return bad(e.to_string());
         }
-        Some(Checked::Good { from: signed.from, message: Box::new(Verified::assume(signed)) })
+        Some(Checked::Good { sender: incoming.sender, from: signed.from, message: Box::new(Verified::assume(signed)) })
     }
 
     /// Checks a block's body against its header and its transactions' signatures, once. A body that is not the header's is

@@ -73,7 +73,9 @@ impl RpcError {
 impl From<ReadError> for RpcError {
     fn from(e: ReadError) -> Self {
         match e {
-            ReadError::StateNotKept { .. } => Self::new(RESOURCE_NOT_FOUND, e.to_string()),
+            ReadError::StateNotKept { .. } | ReadError::ProofTooOld { .. } => {
+                Self::new(RESOURCE_NOT_FOUND, e.to_string())
+            }
             ReadError::Storage(cause) => {
                 tracing::error!(%cause, "the ledger could not be read");
                 Self::new(INTERNAL, "the ledger could not be read; see the node's log")

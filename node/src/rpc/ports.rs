@@ -8,11 +8,18 @@ use std::sync::Arc;
 
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
-use basalt_primitives::{Header, Height, Millis, PublicKey, Receipt, Round, Transaction, state::Account, tx::TxError};
+use basalt_execution::trie::AccountProof;
+use basalt_primitives::{
+    Header, Height, Millis, PublicKey, Receipt, Round, Transaction, state::Account, system::evidence::Equivocation,
+    tx::TxError,
+};
 use futures::future::BoxFuture;
 use serde::Serialize;
 
-use crate::mempool::{PoolContent, PoolError, PoolStatus, SenderContent};
+use crate::{
+    explain::Explanation,
+    mempool::{PoolContent, PoolError, PoolStatus, SenderContent},
+};
 
 /// An executed block as clients see it: with its own results, not the parent's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +74,19 @@ pub enum ReadError {
         first: Height,
         /// The newest block.
         head: Height,
+    },
+    /// A proof would have to be made from a state that lies too far back.
+    #[error(
+        "no proof for block {height}: proofs are made for the newest block and those before it as long as these lie at most \
+         {max_blocks} blocks back and at most {max_changes} accounts and slots have changed since; ask for a newer block"
+    )]
+    ProofTooOld {
+        /// The block asked for.
+        height: Height,
+        /// Most blocks.
+        max_blocks: u64,
+        /// Most accounts and slots.
+        max_changes: usize,
     },
     /// The ledger could not be read; details go to the log.
     #[error("the ledger could not be read; see the node's log")]
@@ -127,6 +147,9 @@ pub trait ChainReader: Send + Sync {
 
     /// Contract code; empty if there is none.
     fn code(&self, at: StateAt, address: &Address) -> Result<Bytes, ReadError>;
+
+    /// Proof of an account and of slots of it against the block's state root.
+    fn proof(&self, at: StateAt, address: &Address, slots: &[U256]) -> Result<AccountProof, ReadError>;
 }
 
 /// A call that changes nothing: `eth_call` and `eth_estimateGas`.
@@ -275,7 +298,7 @@ pub struct ValidatorInfo {
     pub public_key: PublicKey,
     /// Voting power.
     pub power: u64,
-    /// Name in genesis, if it is there.
+    /// Its name, if it has one.
     pub name: Option<String>,
     /// Whether it is this node.
     pub is_self: bool,
@@ -283,6 +306,9 @@ pub struct ValidatorInfo {
     pub online: bool,
     /// Whether its vote is in the newest certificate; `None` while there is none.
     pub in_last_certificate: Option<bool>,
+    /// The newest of the last 64 certificates with its signature. A certificate carries the first quorum that answered, so
+    /// a validator that is only slow may be in none.
+    pub last_signed: Option<Height>,
 }
 
 /// Where consensus stands.
@@ -313,7 +339,17 @@ pub struct ConsensusStatus {
     pub total_power: u64,
     /// Voting power that is connected, this node's included.
     pub online_power: u64,
-    /// In words: what it waits for and, when that is an operator's business, what to do.
+    /// Whether the connected power is a quorum.
+    pub quorum_reachable: bool,
+    /// The highest height a peer has spoken of: a hint.
+    pub highest_seen: Height,
+    /// The round whose block this validator is locked on.
+    pub locked_round: Option<Round>,
+    /// Milliseconds that the round timer has run and after which it fires; `None` while it stands still.
+    pub round_timer_ms: Option<(Millis, Millis)>,
+    /// Validators from which the current step lacks something, by name.
+    pub missing: Vec<String>,
+    /// In words: what it waits for. `consensus_explain` says more.
     pub explanation: String,
 }
 
@@ -321,8 +357,14 @@ pub struct ConsensusStatus {
 pub trait ConsensusInfo: Send + Sync {
     /// Where it stands.
     fn status(&self) -> ConsensusStatus;
+    /// Why there is no block, or why the last one took as long as it did.
+    fn explain(&self) -> Explanation;
     /// The validators of a height; `None` when it is not known here.
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>>;
+    /// The name of a key that is or was a validator's.
+    fn validator_name(&self, key: &PublicKey) -> Option<String>;
+    /// Proof of misbehaviour that this node itself has seen.
+    fn evidence(&self) -> Vec<Equivocation>;
     /// Milliseconds since the node started.
     fn uptime_ms(&self) -> Millis;
 }

@@ -1,18 +1,20 @@
 //! What the RPC asks of the node beyond the chain: network and consensus.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_primitives::{Height, Millis, PublicKey, Round, ValidatorSet};
+use basalt_primitives::{
+    Address, Height, Millis, PublicKey,
+    system::{evidence::Equivocation, validators::CERTIFICATES},
+};
+use basalt_storage::Reader as _;
 use tokio::sync::watch;
 
-use super::{
-    explain::{explain, step_name},
-    glue::NodeEvents,
-};
+use super::glue::NodeEvents;
 use crate::{
     chain::Chain,
     clock,
     config::NodeConfig,
+    explain::{Explanation, View, explain},
     ingress::Ingress,
     mempool::SharedPool,
     network::NetworkHandle,
@@ -29,6 +31,7 @@ pub(super) struct Backend {
     own: Option<PublicKey>,
     events: Arc<NodeEvents>,
     progress: watch::Receiver<Progress>,
+    pool: SharedPool,
     started_ms: Millis,
 }
 
@@ -40,12 +43,14 @@ impl Backend {
         own: Option<PublicKey>,
         events: Arc<NodeEvents>,
         progress: watch::Receiver<Progress>,
+        pool: SharedPool,
     ) -> Self {
-        Self { name: config.name.clone(), chain, network, own, events, progress, started_ms: clock::mono_ms() }
+        Self { name: config.name.clone(), chain, network, own, events, progress, pool, started_ms: clock::mono_ms() }
     }
 
     /// All ports of the RPC.
-    pub fn ports(self, ingress: Ingress, pool: SharedPool) -> Ports {
+    pub fn ports(self, ingress: Ingress) -> Ports {
+        let pool = self.pool.clone();
         let me = Arc::new(self);
         Ports {
             chain: Arc::new(me.chain.clone()),
@@ -57,10 +62,36 @@ impl Backend {
         }
     }
 
-    fn validator_name(&self, set: &ValidatorSet, index: u16) -> String {
-        let validator = set.get(index);
-        let named = self.chain.spec.validators.iter().find(|g| Some(&g.validator) == validator);
-        named.map_or_else(|| format!("validator {index}"), |g| g.name.clone())
+    /// The name a validator has or had, else the start of its key.
+    fn validator_name(&self, key: &PublicKey) -> String {
+        self.chain.sets.name_of(key).unwrap_or_else(|| format!("validator {}", short(key)))
+    }
+
+    fn account_name(&self, account: &Address) -> String {
+        self.chain.sets.name_of_account(*account).unwrap_or_else(|| format!("validator {account}"))
+    }
+
+    fn signed_by(&self, height: Height, index: u16) -> Option<PublicKey> {
+        Some(self.chain.sets.at(height)?.get(index)?.public_key)
+    }
+
+    /// The newest of the last certificates that carries each validator's signature.
+    fn last_signed(&self) -> BTreeMap<PublicKey, Height> {
+        let ledger = self.chain.ledger.snapshot();
+        let head = ledger.head().height().0;
+        let mut signed = BTreeMap::new();
+        for height in (head.saturating_sub(CERTIFICATES - 1).max(1)..=head).map(Height) {
+            let Ok(Some(certificate)) = ledger.certificate(height) else { continue };
+            let keys = certificate.signatures.iter().filter_map(|s| self.signed_by(height, s.validator));
+            signed.extend(keys.map(|key| (key, height)));
+        }
+        signed
+    }
+
+    /// Since when transactions that a block could take have been waiting.
+    fn work_ms(&self) -> Option<Millis> {
+        let since = self.pool.lock().work_since_ms()?;
+        Some(clock::wall_ms().saturating_sub(since))
     }
 
     fn is_online(&self, key: &PublicKey) -> bool {
@@ -103,47 +134,90 @@ impl NetworkInfo for Backend {
 impl ConsensusInfo for Backend {
     fn status(&self) -> ConsensusStatus {
         let engine = self.events.engine_status();
+        let said = self.explain();
         let executed = self.chain.ledger.head().height();
-        let set = self.chain.sets.at(executed.next());
-        let online: u64 = set.as_slice().iter().filter(|v| self.is_online(&v.public_key)).map(|v| v.power).sum();
+        let set = self.chain.sets.at_known(executed.next());
         ConsensusStatus {
             engine: "pbft".into(),
             is_validator: self.own.is_some_and(|k| set.index_of(&k).is_some()),
             height: engine.as_ref().map_or(executed.next(), |e| e.height),
-            round: engine.as_ref().map_or(Round::ZERO, |e| e.round),
-            step: engine.as_ref().map_or("not_started", |e| step_name(e.step)).to_owned(),
+            round: said.round,
             proposer: engine.as_ref().and_then(|e| set.get(e.proposer?)).map(basalt_primitives::Validator::address),
             finalized: executed,
             executed,
             last_commit_age_ms: self.events.last_commit_age_ms(),
             quorum: set.quorum(),
             total_power: set.total_power(),
-            online_power: online,
-            explanation: engine.map_or_else(String::new, |e| explain(&e, |i| self.validator_name(&set, i))),
+            online_power: said.quorum.power,
+            quorum_reachable: said.quorum.reachable,
+            highest_seen: engine.as_ref().map_or(executed, |e| e.seen.max(executed)),
+            locked_round: engine.as_ref().and_then(|e| e.locked),
+            round_timer_ms: said.timer.map(|t| (t.running_ms, t.timeout_ms)),
+            missing: said.votes.missing.into_iter().map(|m| m.name).collect(),
+            step: said.step,
+            explanation: said.summary,
         }
+    }
+
+    fn explain(&self) -> Explanation {
+        let recorder = self.events.recorded();
+        let next = self.chain.ledger.head().height().next();
+        let height = recorder.status().map_or(next, |s| s.height).min(next.next());
+        let peers = self.network.peers();
+        let set = self.chain.sets.at_known(height);
+        let validators = peers.iter().filter(|p| p.validator.is_some_and(|k| set.index_of(&k).is_some()));
+        let round_trip = validators.filter_map(|p| p.round_trip).max();
+        explain(&View {
+            node: &self.name,
+            now: clock::mono_ms(),
+            recorder: &recorder,
+            set: &set,
+            name: &|key| self.validator_name(key),
+            name_of_account: &|account| self.account_name(account),
+            own: self.own,
+            connected: &|key| peers.iter().any(|p| p.validator == Some(*key)),
+            round_trip_ms: round_trip.map(|d| Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX)),
+            params: self.chain.spec.bft(),
+            work_ms: self.work_ms(),
+            syncing: self.progress.borrow().syncing,
+        })
     }
 
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         let head = self.chain.ledger.head();
         let height = height.unwrap_or(head.height());
-        let set = self.chain.sets.at(height);
+        let (set, members) = (self.chain.sets.at(height)?, self.chain.sets.members(height)?);
+        let signed = self.last_signed();
         let info = |(index, v): (usize, &basalt_primitives::Validator)| ValidatorInfo {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             address: v.address(),
             public_key: v.public_key,
             power: v.power,
-            name: self.chain.spec.validators.iter().find(|g| g.validator == *v).map(|g| g.name.clone()),
+            name: members.get(index).map(|(_, name)| name.clone()).filter(|name| !name.is_empty()),
             is_self: self.own == Some(v.public_key),
             online: self.is_online(&v.public_key),
             in_last_certificate: head
                 .certificate
                 .as_ref()
-                .map(|c| c.signatures.iter().any(|s| usize::from(s.validator) == index)),
+                .map(|c| c.signatures.iter().any(|s| self.signed_by(c.height, s.validator) == Some(v.public_key))),
+            last_signed: signed.get(&v.public_key).copied(),
         };
         Some(set.as_slice().iter().enumerate().map(info).collect())
+    }
+
+    fn validator_name(&self, key: &PublicKey) -> Option<String> {
+        self.chain.sets.name_of(key)
+    }
+
+    fn evidence(&self) -> Vec<Equivocation> {
+        self.events.evidence().all()
     }
 
     fn uptime_ms(&self) -> Millis {
         clock::mono_ms().saturating_sub(self.started_ms)
     }
+}
+
+fn short(key: &PublicKey) -> String {
+    key.to_string().chars().take(12).collect()
 }

@@ -10,7 +10,7 @@ use std::{
 
 use basalt_bft::{Status, message::SignedMessage};
 use basalt_consensus::Evidence;
-use basalt_primitives::{B256, Height, Millis, PublicKey, Transaction, Validator};
+use basalt_primitives::{B256, Height, Millis, PublicKey, SealedBlock, Transaction, Validator};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -20,8 +20,11 @@ use crate::{
     driver::{
         executor::{Committed, Observer},
         ports::Events,
+        rules::BlockError,
         runtime::DriverHandle,
     },
+    evidence::{EvidenceBook, equivocation},
+    explain::{Recorder, Refused},
     ingress::{Ingress, IngressEvents},
     mempool::SharedPool,
     monitor::{BlockStats, Metrics},
@@ -34,9 +37,6 @@ pub(super) fn client_version() -> String {
     format!("basalt/v{}/{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// Evidence kept in memory at most.
-const EVIDENCE: usize = 256;
-
 /// Takes in what the parts report, and passes it on to metrics, subscribers, peers and the log.
 pub(super) struct NodeEvents {
     chain: Chain,
@@ -44,10 +44,12 @@ pub(super) struct NodeEvents {
     hub: EventHub,
     metrics: Arc<Metrics>,
     executed: watch::Sender<Height>,
-    engine: Mutex<Option<Status>>,
+    /// What explains the chain's course. The engine's thread only tries the lock: a picture that it could not leave is
+    /// followed by the next within half a second.
+    recorder: Mutex<Recorder>,
     /// Monotonic time of the last commit plus one; 0: none yet.
     last_commit: AtomicU64,
-    evidence: Mutex<Vec<Evidence<SignedMessage>>>,
+    evidence: EvidenceBook,
 }
 
 impl NodeEvents {
@@ -57,6 +59,7 @@ impl NodeEvents {
         hub: EventHub,
         metrics: Arc<Metrics>,
         executed: watch::Sender<Height>,
+        evidence: EvidenceBook,
     ) -> Self {
         Self {
             chain,
@@ -64,15 +67,30 @@ impl NodeEvents {
             hub,
             metrics,
             executed,
-            engine: Mutex::default(),
+            recorder: Mutex::default(),
             last_commit: AtomicU64::new(0),
-            evidence: Mutex::default(),
+            evidence,
         }
+    }
+
+    /// Proof of misbehaviour that this node has seen.
+    pub const fn evidence(&self) -> &EvidenceBook {
+        &self.evidence
+    }
+
+    /// Tells the newest executed height.
+    pub fn executed(&self) -> watch::Receiver<Height> {
+        self.executed.subscribe()
     }
 
     /// Where the engine stood after its last step.
     pub fn engine_status(&self) -> Option<Status> {
-        self.engine.lock().clone()
+        self.recorder.lock().status().cloned()
+    }
+
+    /// What has been recorded, to explain it.
+    pub fn recorded(&self) -> Recorder {
+        self.recorder.lock().clone()
     }
 
     /// Milliseconds since the last commit of this process.
@@ -86,6 +104,7 @@ impl NodeEvents {
     fn committed(&self, committed: &Committed<'_>) {
         self.last_commit.store(clock::mono_ms() + 1, Ordering::Relaxed);
         let head = committed.head;
+        self.record(committed);
         self.network.announce_head(head.height().0, head.hash());
         let block = head.block.block();
         self.metrics.block(&BlockStats {
@@ -109,6 +128,18 @@ impl NodeEvents {
     }
 }
 
+impl NodeEvents {
+    fn record(&self, committed: &Committed<'_>) {
+        let header = committed.head.block.header();
+        let round = committed.head.certificate.as_ref().map(|c| c.round).unwrap_or_default();
+        // Of a block that was voted on here and did not have to be proposed again, the time tells something of the clocks.
+        let fresh = committed.latency.is_some() && round == header.first_round;
+        let lag = || i64::try_from(clock::wall_ms()).ok()?.checked_sub(i64::try_from(header.timestamp_ms).ok()?);
+        let lag = if fresh { lag() } else { None };
+        self.recorder.lock().executed(clock::mono_ms(), header.height, round, header.proposer, lag);
+    }
+}
+
 /// The execution thread's way to [`NodeEvents`].
 pub(super) fn observer(events: Arc<NodeEvents>) -> Observer {
     Box::new(move |committed| events.committed(committed))
@@ -124,9 +155,10 @@ impl Events for NodeEvents {
             validator = evidence.validator, height = %evidence.height, round = %evidence.round,
             "a validator has contradicted itself; the two signed messages are kept as evidence"
         );
-        let mut all = self.evidence.lock();
-        if all.len() < EVIDENCE {
-            all.push(evidence.clone());
+        let set = self.chain.sets.at(evidence.height);
+        let Some(proof) = set.and_then(|set| equivocation(evidence, &set)) else { return };
+        if let Err(e) = self.evidence.add(proof) {
+            tracing::error!("the evidence could not be kept on disk: {e}");
         }
     }
 
@@ -139,11 +171,32 @@ impl Events for NodeEvents {
 
     fn stepped(&self, status: Status) {
         self.metrics.round(status.round.0);
-        let (height, round) = (status.height, status.round);
-        let before = self.engine.lock().replace(status);
-        if before.is_some_and(|b| b.height == height && b.round < round) {
+        let left_round = self.recorder.try_lock().is_some_and(|mut r| r.stepped(clock::mono_ms(), status));
+        if left_round {
             self.metrics.round_changed();
         }
+    }
+
+    fn heard(&self, sender: &PublicKey) {
+        if let Some(mut recorder) = self.recorder.try_lock() {
+            recorder.heard(clock::mono_ms(), sender);
+        }
+    }
+
+    fn judged(&self, block: &SealedBlock, judged: &Result<(), BlockError>) {
+        let Err(e) = judged else { return };
+        let (height, proposer) = (block.height(), block.header().proposer);
+        let ahead_ms = match e {
+            BlockError::Early { ahead_ms } => {
+                tracing::warn!(%height, "proposal not voted for yet: {e}");
+                Some(*ahead_ms)
+            }
+            _ => {
+                tracing::warn!(%height, hash = %block.hash(), "invalid proposal: {e}");
+                None
+            }
+        };
+        self.recorder.lock().refused(Refused { height, proposer, ahead_ms, reason: e.to_string() });
     }
 }
 
@@ -213,7 +266,7 @@ pub(super) async fn sample(
         let head = chain.ledger.head().height();
         let claimed = peers.iter().map(|p| p.head.0).max().unwrap_or(0);
         metrics.sync_behind(claimed.saturating_sub(head.0));
-        let set = chain.sets.at(head.next());
+        let set = chain.sets.at_known(head.next());
         let online =
             |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
         let power = set.as_slice().iter().filter(online).map(|v| v.power).sum();

@@ -4,7 +4,7 @@
 //! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
 
 mod backend;
-mod explain;
+mod duties;
 mod glue;
 mod observe;
 pub mod restore;
@@ -13,7 +13,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
-use basalt_primitives::{ChainSpec, SecretKey};
+use basalt_primitives::{ChainSpec, SecretKey, chainspec::SpecError};
 use basalt_proto::wire::ValidatorProof;
 use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
@@ -23,6 +23,7 @@ use crate::{
     clock::{SharedClock, SystemClock},
     config::NodeConfig,
     driver::{bodies::Bodies, executor::Worker, runtime, verify::Verifier},
+    evidence::{self, EvidenceBook},
     ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
     mempool::{MempoolConfig, SharedPool},
@@ -45,7 +46,12 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 /// Reads and checks a chain specification.
 pub fn read_genesis(path: &Path) -> anyhow::Result<ChainSpec> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read the genesis file {}", path.display()))?;
-    ChainSpec::from_json(&text).with_context(|| format!("{}", path.display()))
+    let read = || {
+        let spec = ChainSpec::from_json(&text)?;
+        spec.check_system_contracts()?;
+        Ok::<_, SpecError>(spec)
+    };
+    read().with_context(|| format!("{}", path.display()))
 }
 
 /// Runs a node until it is asked to stop or something fatal happens.
@@ -95,8 +101,8 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let options = ledger_options(&config);
     let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
     let own = identities.validator.as_ref().map(SecretKey::public_key);
-    let votes = own.is_some_and(|k| chain.sets.at(chain.ledger.head().height().next()).index_of(&k).is_some());
-    let record = restore::open_record(&config.data_dir, &chain, votes)?;
+    // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
+    let record = restore::open_record(&config.data_dir, &chain, own)?;
     let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
     let pool = SharedPool::new(MempoolConfig {
         max_transactions: config.mempool.max_transactions,
@@ -126,14 +132,14 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let (network, events) = Network::start(
         network_config(&config, &chain)?,
         &identity,
-        identities.validator.as_ref().filter(|_| votes),
+        identities.validator.as_ref(),
         ChainInfo { genesis: chain.genesis, software: glue::client_version() },
         source,
         &tokio::runtime::Handle::current(),
     )?;
     let peer_id = identity.peer_id().to_bytes();
     let proof =
-        identities.validator.as_ref().filter(|_| votes).map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
+        identities.validator.as_ref().map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
     let (driver, mailbox) = runtime::mailbox();
     let (executed_tx, executed) = watch::channel(chain.ledger.head().height());
     let (progress_tx, progress) = watch::channel(Progress::default());
@@ -144,29 +150,33 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         verifier: verifier.clone(),
         runtime: tokio::runtime::Handle::current(),
     };
-    let node_events =
-        Arc::new(glue::NodeEvents::new(chain.clone(), network.clone(), hub.clone(), Arc::clone(&metrics), executed_tx));
+    let evidence = EvidenceBook::open(&config.data_dir, chain.genesis)
+        .with_context(|| format!("cannot read {} in {}", evidence::FILE, config.data_dir.display()))?;
+    let node_events = Arc::new(glue::NodeEvents::new(
+        chain.clone(),
+        network.clone(),
+        hub.clone(),
+        Arc::clone(&metrics),
+        executed_tx,
+        evidence.clone(),
+    ));
     let worker = Worker {
         chain: chain.clone(),
         clock: Arc::clone(&clock),
         trie,
         verifier: verifier.clone(),
         pool: pool.clone(),
-        proposer: own.filter(|_| votes).map(|k| Proposer { address: k.address() }),
+        proposer: own.map(|k| Proposer { address: k.address() }),
         dump_dir: config.data_dir.join(DUMPS),
         observer: glue::observer(Arc::clone(&node_events)),
         ahead: Vec::new(),
     };
-    let engine = Bft::new(basalt_bft::Config {
-        key: own.filter(|_| votes),
-        genesis: chain.genesis,
-        params: chain.spec.bft().clone(),
-    });
+    let engine = Bft::new(basalt_bft::Config { key: own, genesis: chain.genesis, params: chain.spec.bft().clone() });
     let parts = runtime::Parts {
         chain: chain.clone(),
         clock: Arc::clone(&clock),
         engine,
-        key: identities.validator.filter(|_| votes),
+        key: identities.validator.clone(),
         record,
         network: network.clone(),
         fetcher,
@@ -188,14 +198,34 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         network: network.clone(),
         driver: driver.clone(),
         verifier,
-        votes,
+        own,
         executed,
         progress: progress_tx,
     };
     tokio::spawn(syncer.run());
-    let backend = backend::Backend::new(&config, chain.clone(), network.clone(), own, node_events.clone(), progress);
+    if let Some(key) = identities.validator {
+        let duties = duties::Duties {
+            chain: chain.clone(),
+            pool: pool.clone(),
+            network: network.clone(),
+            ingress: ingress.clone(),
+            key,
+            evidence,
+            executed: node_events.executed(),
+        };
+        tokio::spawn(duties.run());
+    }
+    let backend = backend::Backend::new(
+        &config,
+        chain.clone(),
+        network.clone(),
+        own,
+        node_events.clone(),
+        progress,
+        pool.clone(),
+    );
     let stop = watch::Sender::new(false);
-    let ports = backend.ports(ingress, pool.clone());
+    let ports = backend.ports(ingress);
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
     watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), &stop);
     let app = App::new(
@@ -215,7 +245,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let head = chain.ledger.head();
     tracing::info!(
         name = config.name, chain = chain.spec.name, chain_id = chain.spec.chain_id, genesis = %chain.genesis,
-        height = %head.height(), validator = votes, "node is up"
+        height = %head.height(), validator_key = own.is_some(), "node is up"
     );
     let result = wait(engine_thread, &driver).await;
     tracing::info!("stopping");

@@ -4,14 +4,18 @@
 use std::{fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use basalt_bft::{election::history_from, record::Record};
+use basalt_bft::{election, record::Record};
 use basalt_consensus::{Past, Restored};
 use basalt_execution::{Executor, StateTrie, genesis_state};
-use basalt_primitives::{ChainSpec, Height};
+use basalt_primitives::{ChainSpec, Height, PublicKey};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
-use crate::{chain::Chain, driver::record::RecordFile, validators::ValidatorSets};
+use crate::{
+    chain::{Chain, StateView},
+    driver::record::RecordFile,
+    validators::ValidatorSets,
+};
 
 /// Folder of the ledger below the data directory.
 const LEDGER: &str = "ledger";
@@ -40,7 +44,7 @@ pub fn open_chain(
     let trie = StateTrie::open(head.outcome.state_root, trie_bytes);
     let chain = Chain {
         genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::new(&spec)?,
+        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height())?,
         executor: Arc::new(Executor::new(Arc::clone(&spec))),
         ledger: Arc::new(ledger),
         spec,
@@ -48,17 +52,23 @@ pub fn open_chain(
     Ok((chain, trie))
 }
 
-/// The sign record of a validator, and what the engine must know of it. Without a validator key there is none.
-pub fn open_record(data_dir: &Path, chain: &Chain, votes: bool) -> anyhow::Result<RecordFile> {
+/// The sign record of a validator key, and what the engine must know of it, whether the key is in a validator set or may
+/// join one later. Without a key there is none.
+pub fn open_record(data_dir: &Path, chain: &Chain, own: Option<PublicKey>) -> anyhow::Result<RecordFile> {
     let mut record = RecordFile { dir: data_dir.to_owned(), file: None, entries: Vec::new(), appended: 0 };
-    if !votes {
-        return Ok(record);
-    }
+    let Some(own) = own else { return Ok(record) };
     let Some((file, entries)) = SignRecord::open(data_dir)? else {
-        tracing::warn!(
-            "this validator's sign record is missing: it follows, asks the others what it may have signed, and votes again \
-             when enough of them have answered"
-        );
+        if chain.sets.at_known(chain.ledger.head().height().next()).index_of(&own).is_some() {
+            tracing::warn!(
+                "this validator's sign record is missing: it follows, asks the others what it may have signed, and votes \
+                 again when enough of them have answered"
+            );
+        } else {
+            tracing::info!(
+                "this validator key has no sign record and no vote at present; should it join, it first asks the others what \
+                 it may have signed"
+            );
+        }
         return Ok(record);
     };
     record.appended = entries.iter().map(|e| e.len()).sum();
@@ -81,23 +91,28 @@ pub fn restored(chain: &Chain, record: &RecordFile, nonce: u64) -> anyhow::Resul
     let head = chain.ledger.head();
     let next = head.height().next();
     Ok(Restored {
-        past: past(chain, head.height())?,
         head: head.block.clone(),
         certificate: head.certificate.clone(),
         had_transactions: !head.block.block().transactions.is_empty(),
-        sets: [next, next.next()].map(|h| (h, chain.sets.at(h))).to_vec(),
+        sets: [next, next.next()].map(|h| (h, chain.sets.at_known(h))).to_vec(),
+        past: past(chain, head.height())?,
         records: record.file.is_some().then(|| record.entries.clone()),
         nonce,
     })
 }
 
-/// What the headers say about who was absent, as far back as the election of proposers looks.
+/// The decided heights from which the engine tells who is skipped.
 fn past(chain: &Chain, head: Height) -> anyhow::Result<Vec<Past>> {
-    let ledger = chain.ledger.snapshot();
-    let heights = (history_from(head).0..=head.0).map(Height);
-    let past = heights.map(|height| {
-        let header = ledger.header(height)?.with_context(|| format!("header {height} is missing from the ledger"))?;
-        Ok(Past { height, first_round: header.first_round, set: chain.sets.at(height) })
-    });
-    past.collect()
+    let heights = election::history_from(head).0..=head.0;
+    heights
+        .map(|height| {
+            let height = Height(height);
+            let header = chain.ledger.header(height)?.with_context(|| {
+                format!(
+                    "the ledger lacks the header of block {height}, by which proposers are elected: sync this node anew"
+                )
+            })?;
+            Ok(Past { height, first_round: header.first_round, set: chain.sets.at_known(height) })
+        })
+        .collect()
 }

@@ -95,8 +95,8 @@ pub struct Syncer {
     pub driver: DriverHandle,
     /// Checks bodies.
     pub verifier: Verifier,
-    /// Whether this node votes.
-    pub votes: bool,
+    /// This node's validator key; it votes at the heights whose set has it.
+    pub own: Option<PublicKey>,
     /// The newest executed height.
     pub executed: watch::Receiver<Height>,
     /// Where progress is shown.
@@ -106,7 +106,6 @@ pub struct Syncer {
 impl Syncer {
     /// Runs until the driver is gone.
     pub async fn run(mut self) {
-        let patience = if self.votes { VOTER_PATIENCE } else { Duration::ZERO };
         let mut behind_since = None;
         loop {
             time::sleep(LOOK_EVERY).await;
@@ -123,11 +122,18 @@ impl Syncer {
             let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
             if at != own && claimed.0 - own.0 <= 2 {
                 behind_since = None;
-            } else if since.elapsed() >= patience {
+            } else if since.elapsed() >= self.patience(own) {
                 self.catch_up(own, claimed).await;
                 behind_since = None;
             }
         }
+    }
+
+    /// Whoever votes at the next height gets its block by voting.
+    fn patience(&self, executed: Height) -> Duration {
+        let set = self.chain.sets.at(executed.next());
+        let votes = self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some());
+        if votes { VOTER_PATIENCE } else { Duration::ZERO }
     }
 
     fn highest_claim(&self) -> Option<Height> {
@@ -192,7 +198,8 @@ pub fn check_synced(
     if block.height() != parent.next() {
         return Err(format!("block {} came where {} was asked for", block.height(), parent.next()));
     }
-    let set = chain.sets.at(block.height());
+    let unknown = || format!("the validators of height {} are not known here yet", block.height());
+    let set = chain.sets.at(block.height()).ok_or_else(unknown)?;
     basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
         .map_err(|e| e.to_string())?;
     let Some(certificate) = certificate else { return Ok(None) };

@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use super::VALIDATORS;
 use crate::{
     ChainSpec, Height, PublicKey, Validator,
-    chainspec::{GenesisAccount, GenesisValidator},
+    chainspec::{GenesisAccount, GenesisValidator, SpecError},
 };
 
 /// Slots of the contract's variables.
@@ -266,6 +266,22 @@ impl ChainSpec {
     pub fn with_system_contracts(mut self) -> Self {
         self.alloc.insert(VALIDATORS, genesis_account(&self.validators));
         self
+    }
+
+    /// Checks that genesis has the system contracts, as they stand before the first block.
+    pub fn check_system_contracts(&self) -> Result<(), SpecError> {
+        let refuse = |field, problem: &str| Err(SpecError::Field { field, problem: problem.to_owned() });
+        if self.validators.iter().any(|v| v.name.len() > MAX_NAME) {
+            return refuse("validators", "names must have at most 32 bytes");
+        }
+        if self.alloc.get(&VALIDATORS) != Some(&genesis_account(&self.validators)) {
+            return refuse(
+                "alloc",
+                "must hold, at 0x000000000000000000000000000000000B450001, the validator contract of this software with the \
+                 validators of this file in it; make the network with `basalt network create`, and change no validator by hand",
+            );
+        }
+        Ok(())
     }
 }
 

@@ -53,7 +53,13 @@ pub fn genesis() -> GenesisState {
 }
 
 pub fn options() -> OpenOptions {
-    OpenOptions { cache_bytes: 4 << 20, memtable_bytes: 4 << 20, max_open_files: 64, background_threads: 1 }
+    OpenOptions {
+        cache_bytes: 4 << 20,
+        memtable_bytes: 4 << 20,
+        max_open_files: 64,
+        background_threads: 1,
+        memory: None,
+    }
 }
 
 pub fn open(path: &Path) -> Result<Ledger, StorageError> {

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use basalt_primitives::{Block, Bytes, CommitCertificate, Header, Height, Signature, U256, keccak256, state::TrieKey};
 use basalt_proto::Codec as _;
 use basalt_storage::{
-    Ledger, Reader, StorageError,
-    tables::{CHECKSUM, Table, account_history_key, height_key, meta, seal, slot_history_key},
+    Ledger, LogQuery, Reader, SearchLimits, StorageError,
+    tables::{CHECKSUM, Table, account_history_key, height_key, log_key, meta, seal, slot_history_key},
 };
 use rocksdb::IteratorMode;
 use tempfile::TempDir;
@@ -66,6 +66,11 @@ fn read_all(ledger: &Ledger) -> Result<(), StorageError> {
         past.account(&ALICE)?;
         past.storage(&CONTRACT, &U256::from(height.0))?;
         ledger.snapshot().changed(height)?;
+        ledger.bloom(height)?;
+    }
+    let (limits, head) = (SearchLimits { logs: 1000, rows: 1000 }, ledger.head().height());
+    for addresses in [vec![], vec![CONTRACT]] {
+        ledger.snapshot().find_logs(&LogQuery { addresses, topics: Vec::new() }, Height(0), head, limits)?;
     }
     if let Some(contract) = ledger.account(&CONTRACT)? {
         ledger.code(&contract.code_hash)?;
@@ -84,6 +89,11 @@ fn a_flipped_bit_in_any_table_is_found_and_named_when_the_row_is_read() {
     let code = keccak256(b"\x60\x00");
     let past_account = account_history_key(&ALICE, Height(2));
     let past_slot = slot_history_key(&CONTRACT, &U256::from(2), Height(2));
+    let first_log = log_key(Height(1), 0);
+    let index = [&[0], CONTRACT.as_slice(), &first].concat();
+    let query = LogQuery { addresses: vec![CONTRACT], topics: Vec::new() };
+    let limits = SearchLimits { logs: 100, rows: 100 };
+    let logs = |l: &Ledger| l.snapshot().find_logs(&query, Height(1), Height(1), limits);
     let past = |l: &Ledger| l.snapshot().state_at(Height(1));
     type Read<'a> = Box<dyn Fn(&Ledger) -> Result<(), StorageError> + 'a>;
     let cases: Vec<(Table, &[u8], Read<'_>)> = vec![
@@ -102,6 +112,10 @@ fn a_flipped_bit_in_any_table_is_found_and_named_when_the_row_is_read() {
         (Table::Changed, &first, Box::new(|l| l.snapshot().changed(Height(1)).map(drop))),
         (Table::AccountHistory, &past_account, Box::new(|l| past(l)?.account(&ALICE).map(drop))),
         (Table::SlotHistory, &past_slot, Box::new(|l| past(l)?.storage(&CONTRACT, &U256::from(2)).map(drop))),
+        (Table::Blooms, &first, Box::new(|l| l.bloom(Height(1)).map(drop))),
+        (Table::Logs, &first_log, Box::new(|l| logs(l).map(drop))),
+        (Table::LogIndex, &index, Box::new(|l| logs(l).map(drop))),
+        (Table::Meta, meta::LOG_INDEX, Box::new(|l| l.snapshot().logs_from().map(drop))),
         (Table::Meta, meta::HISTORY, Box::new(|l| past(l).map(drop))),
     ];
     for (table, key, read) in cases {

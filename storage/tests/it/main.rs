@@ -7,4 +7,5 @@ mod committing;
 mod crash;
 mod damage;
 mod history;
+mod logs;
 mod opening;

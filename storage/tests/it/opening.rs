@@ -124,3 +124,19 @@ fn a_genesis_state_whose_root_is_not_its_tries_is_refused() {
     let ledger = open(dir.path()).expect("nothing was stored");
     assert!(ledger.check_block(Height(0)).unwrap());
 }
+
+#[test]
+fn a_disk_in_memory_outlives_the_ledger() {
+    let memory = Some(basalt_storage::MemoryDisk::new().unwrap());
+    let options = basalt_storage::OpenOptions { memory, ..options() };
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path();
+    let ledger = Ledger::open(nowhere, &spec(31337), &options, genesis).unwrap();
+    grow(&ledger, 3);
+    let head = ledger.head().hash();
+    drop(ledger);
+    let again =
+        Ledger::open(nowhere, &spec(31337), &options, || panic!("the genesis state is stored already")).unwrap();
+    assert_eq!((again.head().height(), again.head().hash()), (Height(3), head), "what was committed is there");
+    assert_eq!(fs::read_dir(nowhere).unwrap().count(), 0, "no file was written");
+}

@@ -11,7 +11,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{Case, Failed, Outcome, Runner};
+use crate::{
+    Case, Failed, Outcome, Runner,
+    twins::{self, Conflict, Schedule, Tally},
+};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -90,6 +93,49 @@ pub fn run(runner: &dyn Runner, batch: &Batch) -> Report {
     };
     std::thread::scope(|scope| {
         for _ in 0..batch.jobs.max(1) {
+            scope.spawn(worker);
+        }
+    });
+    report.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What many schedules of twins came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TwinsReport {
+    /// All of them together.
+    pub tally: Tally,
+    /// The lowest schedule that led to two blocks at one height, if any.
+    pub conflict: Option<(u64, Conflict)>,
+}
+
+/// Runs schedules in order until all are done, one has a conflict, or the time is up.
+#[must_use]
+pub fn run_twins(n: usize, twinned: usize, numbers: Range<u64>, jobs: usize, limit: Option<Duration>) -> TwinsReport {
+    let next = AtomicU64::new(numbers.start);
+    let report = Mutex::new(TwinsReport::default());
+    let start = Instant::now();
+    let worker = || {
+        let mut own = Tally::default();
+        while limit.is_none_or(|limit| start.elapsed() < limit) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= numbers.end {
+                break;
+            }
+            match twins::run(&Schedule::numbered(n, twinned, number)) {
+                Ok(tally) => own.add(&tally),
+                Err(conflict) => {
+                    next.store(numbers.end, Ordering::Relaxed);
+                    let mut report = report.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    if report.conflict.as_ref().is_none_or(|(first, _)| number < *first) {
+                        report.conflict = Some((number, conflict));
+                    }
+                }
+            }
+        }
+        report.lock().unwrap_or_else(std::sync::PoisonError::into_inner).tally.add(&own);
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
             scope.spawn(worker);
         }
     });

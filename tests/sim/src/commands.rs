@@ -9,10 +9,14 @@ use basalt_primitives::ValidatorSet;
 use basalt_sim::{Case, Failed, Runner, batch, batch::Batch};
 use serde_json::json;
 
-use crate::{ReplayArgs, RunArgs, ScenariosArgs, Which};
+use crate::{ReplayArgs, RunArgs, ScenariosArgs, TwinsArgs, Which};
 
 /// Seeds of a run that names neither a number nor a time.
 const DEFAULT_SEEDS: u64 = 2_000;
+/// Schedules of a search for conflicts that names neither a number nor a time.
+const DEFAULT_SCHEDULES: u64 = 10_000;
+/// Splits are numbered in 128 bits: five of up to twice as many nodes.
+const MAX_TWINNED_NODES: usize = 12;
 /// Events shown of a run that failed.
 const LAST_EVENTS: usize = 60;
 
@@ -58,7 +62,7 @@ pub fn replay(args: &ReplayArgs) -> Result<bool, String> {
     let runner = runner(&args.which)?;
     let scenario = scenario(runner.as_ref(), args.scenario.as_deref())?;
     let case = Case { scenario, seed: args.seed, nodes: nodes(args.nodes)? };
-    let replay = runner.replay(&case);
+    let replay = with_bug(args, || runner.replay(&case))?;
     say(&format!("scenario {}, seed {}\n{}", case.scenario, case.seed, replay.plan));
     replay.events.iter().for_each(|line| say(line));
     match &replay.result {
@@ -69,6 +73,64 @@ pub fn replay(args: &ReplayArgs) -> Result<bool, String> {
         Err(failed) => say(&format!("VIOLATION of {}: {}", failed.oracle, failed.what)),
     }
     Ok(replay.result.is_ok())
+}
+
+#[cfg(not(feature = "mutations"))]
+fn with_bug<T>(_: &ReplayArgs, run: impl FnOnce() -> T) -> Result<T, String> {
+    Ok(run())
+}
+
+#[cfg(feature = "mutations")]
+fn with_bug<T>(args: &ReplayArgs, run: impl FnOnce() -> T) -> Result<T, String> {
+    use basalt_bft::mutation::Mutation;
+    let Some(name) = &args.mutation else { return Ok(run()) };
+    let bug = Mutation::find(name).ok_or_else(|| {
+        let names: Vec<String> = Mutation::ALL.iter().map(|m| format!("{m:?}")).collect();
+        format!("no deliberate bug '{name}'; there are {}", names.join(", "))
+    })?;
+    Ok(bug.with(run))
+}
+
+/// `basalt-sim twins`.
+pub fn twins(args: &TwinsArgs) -> Result<bool, String> {
+    let n = args.nodes;
+    if !(1..=MAX_TWINNED_NODES).contains(&n) {
+        return Err(format!("--nodes must be between 1 and {MAX_TWINNED_NODES}, not {n}"));
+    }
+    let twinned = args.twinned.unwrap_or((n - 1) / 3);
+    if twinned > n {
+        return Err(format!("--twinned must be at most the number of nodes, {n}"));
+    }
+    let count = args.schedules.unwrap_or(if args.minutes.is_some() { u64::MAX } else { DEFAULT_SCHEDULES });
+    let numbers = args.from..args.from.saturating_add(count);
+    let start = Instant::now();
+    let limit = args.minutes.map(|m| Duration::from_secs(60 * m));
+    let report = batch::run_twins(n, twinned, numbers, args.jobs, limit);
+    let took = start.elapsed().as_secs_f64();
+    if args.json {
+        let value = json!({ "nodes": n, "twinned": twinned, "from": args.from, "report": report, "seconds": took });
+        say(&value.to_string());
+        return Ok(report.conflict.is_none());
+    }
+    let t = &report.tally;
+    say(&format!(
+        "{} schedules from {} of {n} validators, {twinned} of them twice: {} decisions ({} above round 0), {} equivocations seen; \
+         {took:.1} s",
+        t.schedules, args.from, t.decisions, t.later_rounds, t.equivocations
+    ));
+    let Some((number, conflict)) = &report.conflict else {
+        say("no conflicting decisions");
+        return Ok(true);
+    };
+    let schedule = basalt_sim::twins::Schedule::numbered(n, twinned, *number);
+    schedule.steps.iter().for_each(|step| say(&format!("{step:?}")));
+    say(&format!("twins of {:?}", schedule.twins));
+    say(&format!(
+        "CONFLICT in schedule {number}: height {}: {} and {}",
+        conflict.height, conflict.first, conflict.second
+    ));
+    say(&format!("again: basalt-sim twins --nodes {n} --twinned {twinned} --from {number} --schedules 1"));
+    Ok(false)
 }
 
 /// `basalt-sim scenarios`.

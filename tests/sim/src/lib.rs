@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod level1;
+pub mod twins;
 
 use serde::Serialize;
 

@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
   basalt-sim run --scenario one-wiped --seeds 200 --nodes 7 --jobs 2
   basalt-sim run --minutes 60 --from 1000000
   basalt-sim replay 17 --scenario all-down
+  basalt-sim twins --nodes 7 --schedules 100000
 
 Exit code: 0 all sound, 1 an invariant broke, 2 a request that makes no sense."
 )]
@@ -31,6 +32,8 @@ enum Command {
     Run(RunArgs),
     /// Run one seed and tell what happens in it, line by line
     Replay(ReplayArgs),
+    /// Search schedules of partitions in which some validators run twice
+    Twins(TwinsArgs),
     /// List the scenarios
     Scenarios(ScenariosArgs),
 }
@@ -85,6 +88,35 @@ struct ReplayArgs {
     /// Number of nodes, instead of what the scenario chooses
     #[arg(long)]
     nodes: Option<usize>,
+    /// With this deliberate bug in the engine (docs/consensus-mutations.md)
+    #[cfg(feature = "mutations")]
+    #[arg(long, value_name = "BUG")]
+    mutation: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct TwinsArgs {
+    /// Number of validators
+    #[arg(long, default_value_t = 4)]
+    nodes: usize,
+    /// How many of them run twice; without it f
+    #[arg(long)]
+    twinned: Option<usize>,
+    /// How many schedules; without it 10000, or with --minutes as many as fit
+    #[arg(long)]
+    schedules: Option<u64>,
+    /// The first schedule
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    from: u64,
+    /// Stop beginning schedules after this many minutes
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Threads
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -100,6 +132,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(args) => commands::run(&args),
         Command::Replay(args) => commands::replay(&args),
+        Command::Twins(args) => commands::twins(&args),
         Command::Scenarios(args) => commands::scenarios(&args),
     };
     match result {

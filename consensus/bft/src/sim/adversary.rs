@@ -2,31 +2,42 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use basalt_primitives::{B256, HashFn, Height, Round, SealedBlock, ValidatorSet};
+use basalt_consensus::sim::Certified;
+use basalt_primitives::{
+    B256, CommitCertificate, CommitSignature, HashFn, Height, PublicKey, Round, SealedBlock, ValidatorSet,
+};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use crate::{Message, Proposal, RoundChange, SignedMessage, Vote, election};
+use crate::{Message, Proposal, RoundChange, SignState, SignedMessage, Vote, election};
 
 /// Messages an adversary remembers.
 const MEMORY: usize = 64;
 
 /// What an adversary does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Proposes and votes for one block to half of the validators and for another to the rest.
+pub enum Kind {
+    /// Proposes one block to half of the validators and another to the rest, and votes for both alike.
     Equivocator,
-    /// Votes for every proposal it hears of, at once, in both phases, beside what its engine says.
-    YesSayer,
+    /// Proposes honestly, but votes for something else before every other validator.
+    Conflicter,
+    /// Says nothing, though it hears everything.
+    Mute,
     /// Speaks to few.
     Withholder,
     /// Says old things again.
     Replayer,
-    /// Forgets what was prepared, and asks for rounds far ahead.
+    /// Votes for every proposal it hears of, at once, in both phases, beside what its engine says.
+    YesSayer,
+    /// Proposes and votes for blocks of a fork of its own.
+    Forker,
+    /// Asks for rounds far ahead and says that it is in them.
+    RoundLiar,
+    /// Forgets what was prepared.
     Forgetter,
     /// Votes for blocks that do not exist.
     Inventor,
-    /// Says that what is being voted on is decided, and that its state is wherever it likes.
+    /// Says that what is being voted on is decided, and that its state is wherever it likes; gives bad blocks to who syncs.
     Impostor,
     /// Proposes new blocks in rounds that nobody has asked for.
     Usurper,
@@ -34,39 +45,53 @@ enum Kind {
     Fickle,
 }
 
+impl Kind {
+    /// All of them, with their names.
+    pub const ALL: &[(&'static str, Self)] = &[
+        ("equivocator", Self::Equivocator),
+        ("conflicter", Self::Conflicter),
+        ("mute", Self::Mute),
+        ("withholder", Self::Withholder),
+        ("replayer", Self::Replayer),
+        ("yes-sayer", Self::YesSayer),
+        ("forker", Self::Forker),
+        ("round-liar", Self::RoundLiar),
+        ("forgetter", Self::Forgetter),
+        ("inventor", Self::Inventor),
+        ("impostor", Self::Impostor),
+        ("usurper", Self::Usurper),
+        ("fickle", Self::Fickle),
+    ];
+
+    /// How many kinds there are.
+    #[must_use]
+    pub fn count() -> u8 {
+        u8::try_from(Self::ALL.len()).unwrap_or(u8::MAX)
+    }
+}
+
 /// A Byzantine validator.
 #[derive(Debug)]
 pub struct Adversary {
-    set: Arc<ValidatorSet>,
+    key: PublicKey,
     own: u16,
     kind: Kind,
     /// The other face of each block it has equivocated about.
     twisted: BTreeMap<B256, B256>,
     memory: Vec<Message>,
+    /// The last certificate it has served, to be shown again with another block.
+    served: Option<Arc<CommitCertificate>>,
 }
 
 impl Adversary {
-    pub(super) const fn new(set: Arc<ValidatorSet>, own: u16, kind: u8) -> Self {
-        Self { set, own, kind: Self::kind_of(kind), twisted: BTreeMap::new(), memory: Vec::new() }
-    }
-
-    const fn kind_of(kind: u8) -> Kind {
-        match kind % 9 {
-            0 => Kind::Equivocator,
-            1 => Kind::YesSayer,
-            2 => Kind::Withholder,
-            3 => Kind::Replayer,
-            4 => Kind::Forgetter,
-            5 => Kind::Inventor,
-            6 => Kind::Impostor,
-            7 => Kind::Usurper,
-            _ => Kind::Fickle,
-        }
+    pub(super) fn new(key: PublicKey, own: u16, kind: u8) -> Self {
+        let kind = Kind::ALL[usize::from(kind) % Kind::ALL.len()].1;
+        Self { key, own, kind, twisted: BTreeMap::new(), memory: Vec::new(), served: None }
     }
 
     fn kind(&self, rng: &mut ChaCha8Rng) -> Kind {
         match self.kind {
-            Kind::Fickle => Self::kind_of(rng.random_range(0..8)),
+            Kind::Fickle => Kind::ALL[rng.random_range(0..Kind::ALL.len() - 1)].1,
             kind => kind,
         }
     }
@@ -76,31 +101,43 @@ impl Adversary {
         let honest = vec![message.clone()];
         match self.kind(rng) {
             Kind::Equivocator if to % 2 == 1 => vec![self.other_face(message)],
+            Kind::Conflicter if to % 2 == 1 => vec![invent(rng, message)],
+            Kind::Mute => Vec::new(),
             Kind::Withholder if (u64::from(to) + message.height().0).is_multiple_of(3) => Vec::new(),
             Kind::Replayer => honest.into_iter().chain(self.recall(rng)).collect(),
-            Kind::Forgetter => vec![forget(rng, message)],
+            Kind::Forker => vec![self.forked(message)],
+            Kind::RoundLiar => vec![exaggerate(rng, message)],
+            Kind::Forgetter => vec![forget(message)],
             Kind::Inventor if rng.random_bool(0.5) => vec![invent(rng, message)],
             _ => honest,
         }
     }
 
-    pub(super) fn provoke(&mut self, rng: &mut ChaCha8Rng, to: u16, heard: &SignedMessage) -> Vec<Message> {
+    pub(super) fn provoke(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        set: &ValidatorSet,
+        to: u16,
+        heard: &SignedMessage,
+    ) -> Vec<Message> {
         let (height, round) = (heard.message.height(), heard.message.round());
-        let kind = self.kind(rng);
-        match (&heard.message, kind) {
+        if to == self.own {
+            return Vec::new();
+        }
+        match (&heard.message, self.kind(rng)) {
             (Message::Proposal(p), Kind::YesSayer | Kind::Equivocator) => {
                 let vote = Vote { height, round, block_hash: p.block.hash() };
                 vec![Message::Prepare(vote), Message::Commit(vote)]
             }
-            (Message::Proposal(p), Kind::Usurper) => self.usurp(p),
+            (Message::Proposal(p), Kind::Usurper) => self.usurp(set, p),
             (Message::Prepare(vote), Kind::YesSayer) if rng.random_bool(0.3) => vec![Message::Commit(*vote)],
             (Message::Commit(_) | Message::RoundChange(_), Kind::Replayer) => self.recall(rng).into_iter().collect(),
-            (Message::Prepare(_), Kind::Forgetter) if rng.random_bool(0.2) => {
+            (Message::Prepare(_), Kind::RoundLiar) if rng.random_bool(0.2) => {
                 let round = Round(round.0 + rng.random_range(1..4));
                 vec![Message::RoundChange(RoundChange { height, round, prepared: None })]
             }
-            (Message::SignStateRequest(request), Kind::Impostor) => {
-                vec![Message::SignState(crate::SignState {
+            (Message::SignStateRequest(request), Kind::Impostor | Kind::RoundLiar) => {
+                vec![Message::SignState(SignState {
                     height: Height(height.0 + rng.random_range(0..3)),
                     asker: request.key,
                     nonce: request.nonce,
@@ -108,23 +145,41 @@ impl Adversary {
                     prepared: None,
                 })]
             }
-            (Message::Commit(vote), Kind::Impostor) => {
-                let certificate = basalt_primitives::CommitCertificate {
-                    height,
-                    round,
-                    block_hash: vote.block_hash,
-                    signatures: vec![basalt_primitives::CommitSignature {
-                        validator: heard.from,
-                        signature: heard.signature,
-                    }],
-                };
-                vec![Message::Decided(certificate)]
-            }
+            (Message::Commit(vote), Kind::Impostor) => vec![impostor_certificate(rng, set, heard, vote)],
             _ => Vec::new(),
         }
-        .into_iter()
-        .filter(|_| to != self.own)
-        .collect()
+    }
+
+    /// What it gives to one that syncs: blocks that nobody certified, with certificates of other blocks or of nobody.
+    pub(super) fn serve(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        mut blocks: Vec<Certified>,
+        height: Height,
+    ) -> (Vec<Certified>, Height) {
+        let kind = self.kind(rng);
+        if matches!(kind, Kind::Mute) {
+            return (Vec::new(), Height::GENESIS);
+        }
+        if !matches!(kind, Kind::Impostor | Kind::Forker | Kind::RoundLiar | Kind::Replayer) {
+            return (blocks, height);
+        }
+        let claimed = Height(height.0 + rng.random_range(1..1_000));
+        let old = self.served.clone();
+        self.served = blocks.first().map(|(_, certificate)| certificate.clone()).or(self.served.take());
+        if let Some((block, certificate)) = blocks.last_mut() {
+            *block = twist(block);
+            match (rng.random_range(0..3), old) {
+                (0, Some(old)) => *certificate = old,
+                (1, _) => {
+                    let mut forged = certificate.as_ref().clone();
+                    forged.block_hash = block.hash();
+                    *certificate = Arc::new(forged);
+                }
+                _ => {}
+            }
+        }
+        (blocks, claimed)
     }
 
     fn remember(&mut self, rng: &mut ChaCha8Rng, message: &Message) {
@@ -141,19 +196,17 @@ impl Adversary {
         self.memory.get(at).cloned()
     }
 
-    /// As far as a liar cares: nobody skipped.
-    fn proposer(&self, height: Height, round: Round) -> u16 {
-        election::proposer(&self.set, &election::Absences::default(), height, round)
-    }
-
     /// A new block for the next round that this validator is the proposer of.
-    fn usurp(&self, heard: &Proposal) -> Vec<Message> {
-        let rounds = (1..=self.set.len() as u32).map(|ahead| Round(heard.round.0.saturating_add(ahead)));
-        let mine = rounds.into_iter().find(|round| self.proposer(heard.height, *round) == self.own);
+    fn usurp(&self, set: &ValidatorSet, heard: &Proposal) -> Vec<Message> {
+        let Some(index) = set.index_of(&self.key) else { return Vec::new() };
+        let rounds = (1..=set.len() as u32).map(|ahead| Round(heard.round.0.saturating_add(ahead)));
+        // As far as a liar cares: nobody skipped.
+        let proposer = |round: &Round| election::proposer(set, &election::Absences::default(), heard.height, *round);
+        let mine = rounds.into_iter().find(|round| proposer(round) == index);
         let Some(round) = mine else { return Vec::new() };
         let mut block = heard.block.block().clone();
         block.header.first_round = round;
-        block.header.proposer = self.set.get(self.own).map(basalt_primitives::Validator::address).unwrap_or_default();
+        block.header.proposer = self.key.address();
         let block = SealedBlock::new(block, HashFn::Sha256);
         let proposal = Proposal { height: heard.height, round, block, justification: Vec::new(), prepared: None };
         vec![Message::Proposal(proposal)]
@@ -161,10 +214,6 @@ impl Adversary {
 
     /// The same message about another block.
     fn other_face(&mut self, message: &Message) -> Message {
-        let twist_vote = |twisted: &BTreeMap<B256, B256>, vote: &Vote| {
-            let block_hash = twisted.get(&vote.block_hash).copied().unwrap_or(vote.block_hash);
-            Vote { block_hash, ..*vote }
-        };
         match message {
             Message::Proposal(p) if p.prepared.is_none() => {
                 let block = twist(&p.block);
@@ -177,9 +226,29 @@ impl Adversary {
                 let block = SealedBlock::new(block, HashFn::Sha256);
                 Message::Proposal(Proposal { block, prepared: None, ..p.clone() })
             }
-            Message::Prepare(vote) => Message::Prepare(twist_vote(&self.twisted, vote)),
-            Message::Commit(vote) => Message::Commit(twist_vote(&self.twisted, vote)),
+            Message::Prepare(vote) => Message::Prepare(self.twist_vote(vote)),
+            Message::Commit(vote) => Message::Commit(self.twist_vote(vote)),
             other => other.clone(),
+        }
+    }
+
+    fn twist_vote(&self, vote: &Vote) -> Vote {
+        let block_hash = self.twisted.get(&vote.block_hash).copied().unwrap_or(vote.block_hash);
+        Vote { block_hash, ..*vote }
+    }
+
+    /// Its proposals extend a block that is not the head; its votes are for its forks, where it has made one.
+    fn forked(&mut self, message: &Message) -> Message {
+        match message {
+            Message::Proposal(p) => {
+                let mut block = p.block.block().clone();
+                block.header.parent_hash = B256::from([0xf0; 32]);
+                block.header.first_round = p.round;
+                let block = SealedBlock::new(block, HashFn::Sha256);
+                self.twisted.insert(p.block.hash(), block.hash());
+                Message::Proposal(Proposal { block, ..p.clone() })
+            }
+            other => self.other_face(other),
         }
     }
 }
@@ -191,11 +260,31 @@ fn twist(block: &SealedBlock) -> SealedBlock {
     SealedBlock::new(other, HashFn::Sha256)
 }
 
-fn forget(rng: &mut ChaCha8Rng, message: &Message) -> Message {
+/// A certificate of less than a quorum; or one of many names and few signatures.
+fn impostor_certificate(rng: &mut ChaCha8Rng, set: &ValidatorSet, heard: &SignedMessage, vote: &Vote) -> Message {
+    let honest = CommitSignature { validator: heard.from, signature: heard.signature };
+    let forged = |validator: u16| CommitSignature { validator, signature: heard.signature };
+    let signatures = if rng.random_bool(0.5) { vec![honest] } else { (0..set.len() as u16).map(forged).collect() };
+    let block_hash = if rng.random_bool(0.5) { vote.block_hash } else { B256::from(rng.random::<[u8; 32]>()) };
+    Message::Decided(CommitCertificate { height: vote.height, round: vote.round, block_hash, signatures })
+}
+
+fn forget(message: &Message) -> Message {
+    match message {
+        Message::RoundChange(m) => Message::RoundChange(RoundChange { prepared: None, ..m.clone() }),
+        Message::SignState(m) => Message::SignState(SignState { prepared: None, ..m.clone() }),
+        other => other.clone(),
+    }
+}
+
+fn exaggerate(rng: &mut ChaCha8Rng, message: &Message) -> Message {
     match message {
         Message::RoundChange(m) => {
             let ahead = if rng.random_bool(0.3) { rng.random_range(0..5) } else { 0 };
             Message::RoundChange(RoundChange { round: Round(m.round.0 + ahead), prepared: None, height: m.height })
+        }
+        Message::Prepare(vote) if rng.random_bool(0.2) => {
+            Message::Prepare(Vote { round: Round(vote.round.0 + rng.random_range(1..5)), ..*vote })
         }
         other => other.clone(),
     }

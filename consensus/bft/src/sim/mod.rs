@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_consensus::{
     Verified,
-    sim::{Failure, Lab, Statement, Summary, World},
+    sim::{Certified, Failure, Lab, Statement, Summary, World},
 };
 use basalt_primitives::{
-    Address, B256, Block, CommitCertificate, HashFn, Header, Height, PublicKey, Round, Seal, SealedBlock, Signature,
-    Validator, ValidatorSet,
+    Address, B256, Block, CommitCertificate, HashFn, Header, Height, Millis, PublicKey, Round, Seal, SealedBlock,
+    Signature, Validator, ValidatorSet,
     chainspec::BftParams,
     header::HEADER_VERSION,
     layout::Layout,
@@ -23,13 +23,14 @@ use basalt_primitives::{
 };
 use rand_chacha::ChaCha8Rng;
 
-pub use adversary::Adversary;
+pub use adversary::{Adversary, Kind};
 
-use crate::{Bft, Config, Message, Record, SignedMessage};
+use crate::{Bft, Config, Message, Record, SignedMessage, mutation::Mutation};
 
 /// A network of BFT engines.
 #[derive(Clone, Debug)]
 pub struct BftLab {
+    keys: Vec<PublicKey>,
     set: Arc<ValidatorSet>,
     params: BftParams,
     genesis: SealedBlock,
@@ -39,11 +40,15 @@ impl BftLab {
     /// Validators with these powers.
     #[must_use]
     pub fn new(powers: &[u64], params: BftParams) -> Self {
-        let validator = |(i, power): (usize, &u64)| {
-            let public_key = PublicKey([u8::try_from(i + 1).unwrap_or(u8::MAX); 32]);
-            Validator { public_key, power: *power }
-        };
-        let set = ValidatorSet::new(powers.iter().enumerate().map(validator).collect()).expect("a sound set");
+        Self::with_spare(powers, 0, params)
+    }
+
+    /// Validators with these powers, and so many nodes more that are none yet.
+    #[must_use]
+    pub fn with_spare(powers: &[u64], spare: usize, params: BftParams) -> Self {
+        let keys: Vec<PublicKey> = (0..powers.len() + spare).map(key).collect();
+        let validator = |(key, power): (&PublicKey, &u64)| Validator { public_key: *key, power: *power };
+        let set = ValidatorSet::new(keys.iter().zip(powers).map(validator).collect()).expect("a sound set");
         let header = Header {
             version: HEADER_VERSION,
             chain_id: 7,
@@ -63,7 +68,7 @@ impl BftLab {
             seal: Seal::None,
         };
         let block = Block { header, last_certificate: None, transactions: Vec::new() };
-        Self { set: Arc::new(set), params, genesis: SealedBlock::new(block, HashFn::Sha256) }
+        Self { keys, set: Arc::new(set), params, genesis: SealedBlock::new(block, HashFn::Sha256) }
     }
 
     /// Equal validators with parameters for tests.
@@ -85,7 +90,8 @@ impl BftLab {
         }
         let weighted = mixed / 9 % 4 == 3;
         let powers: Vec<u64> = (0..n as u64).map(|i| if weighted { 1 + (seed / 7 + i) % 3 } else { 1 }).collect();
-        Self::new(&powers, params)
+        let spare = if mixed / 36 % 5 == 4 { 1 + (seed / 11 % 3) as usize } else { 0 };
+        Self::with_spare(&powers, spare, params)
     }
 
     /// Runs the chaos of one seed.
@@ -127,6 +133,13 @@ pub const fn test_params() -> BftParams {
     }
 }
 
+/// A key that is not one: its number, and nothing else.
+fn key(number: usize) -> PublicKey {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+    PublicKey(bytes)
+}
+
 /// Stands for an Ed25519 signature: nobody in the simulator makes one for a key that is not its own.
 fn fake_signature(key: PublicKey, bytes: &Layout) -> Signature {
     let mut input = key.0.to_vec();
@@ -142,6 +155,10 @@ impl Lab for BftLab {
     type Engine = Bft;
     type Adversary = Adversary;
 
+    fn keys(&self) -> &[PublicKey] {
+        &self.keys
+    }
+
     fn set(&self) -> &Arc<ValidatorSet> {
         &self.set
     }
@@ -155,7 +172,7 @@ impl Lab for BftLab {
     }
 
     fn engine(&self, validator: u16) -> Bft {
-        let key = self.set.get(validator).map(|v| v.public_key);
+        let key = self.keys.get(usize::from(validator)).copied();
         Bft::new(Config { key, genesis: self.genesis_hash(), params: self.params.clone() })
     }
 
@@ -163,25 +180,47 @@ impl Lab for BftLab {
         vec![Record::Initial { genesis: self.genesis_hash() }]
     }
 
-    fn sign(&self, validator: u16, message: Message) -> SignedMessage {
-        self.signed(validator, message)
+    fn height(&self, message: &Message) -> Height {
+        message.height()
     }
 
-    fn verify(&self, signed: &SignedMessage) -> bool {
+    fn message<'a>(&self, signed: &'a SignedMessage) -> &'a Message {
+        &signed.message
+    }
+
+    fn sign(&self, validator: u16, index: u16, message: Message) -> SignedMessage {
+        let bytes = message.signing_layout(self.genesis_hash());
+        let signature = fake_signature(self.keys[usize::from(validator)], &bytes);
+        SignedMessage { from: index, message, signature }
+    }
+
+    fn verify(&self, set: &ValidatorSet, signed: &SignedMessage) -> bool {
         let check = |items: &[(PublicKey, Layout, Signature)]| {
             items.iter().all(|(key, bytes, signature)| fake_signature(*key, bytes) == *signature)
         };
-        signed.verify_with(&self.set, self.genesis_hash(), check).is_ok()
+        signed.verify_with(set, self.genesis_hash(), check).is_ok()
     }
 
-    fn verify_certificate(&self, certificate: &CommitCertificate) -> bool {
+    fn verify_certificate(&self, set: &ValidatorSet, certificate: &CommitCertificate) -> bool {
+        Mutation::CertificateSignaturesUnchecked.on() || self.certificate_holds(set, certificate)
+    }
+
+    fn certificate_holds(&self, set: &ValidatorSet, certificate: &CommitCertificate) -> bool {
         let CommitCertificate { height, round, block_hash, signatures } = certificate;
         let bytes = vote_bytes(self.genesis_hash(), VoteKind::Commit, *height, *round, *block_hash);
         let signed = signatures.iter().filter(|s| {
-            let key = self.set.get(s.validator).map(|v| v.public_key);
+            let key = set.get(s.validator).map(|v| v.public_key);
             key.is_some_and(|key| fake_signature(key, &bytes) == s.signature)
         });
-        self.set.power_of(signed.map(|s| s.validator)) >= self.set.quorum()
+        set.power_of(signed.map(|s| s.validator)) >= set.quorum()
+    }
+
+    fn checks_certified_height(&self) -> bool {
+        !Mutation::CertificateOfOtherHeight.on()
+    }
+
+    fn believes_claims(&self) -> bool {
+        Mutation::SyncTrustsClaim.on()
     }
 
     fn describe(&self, message: &Message) -> String {
@@ -197,6 +236,10 @@ impl Lab for BftLab {
             }
             other => format!("{} {at}", other.name()),
         }
+    }
+
+    fn block_in<'a>(&self, message: &'a Message) -> Option<&'a SealedBlock> {
+        message.proposal().map(|p| &p.block)
     }
 
     fn statement(&self, message: &Message) -> Option<Statement> {
@@ -241,7 +284,12 @@ impl Lab for BftLab {
     }
 
     fn ready(&self, engine: &Bft) -> bool {
-        engine.recovery.is_none()
+        engine.recovery.is_none() || engine.own_index().is_none()
+    }
+
+    fn longest_timer(&self) -> Millis {
+        let p = &self.params;
+        2 * (p.round_timeout_cap_ms + p.block_interval_ms + p.empty_block_ms.unwrap_or_default()) + 1_000
     }
 
     fn explain(&self, engine: &Bft) -> String {
@@ -249,15 +297,32 @@ impl Lab for BftLab {
     }
 
     fn adversary(&self, validator: u16, kind: u8) -> Adversary {
-        Adversary::new(Arc::clone(&self.set), validator, kind)
+        Adversary::new(self.keys[usize::from(validator)], validator, kind)
     }
 
     fn corrupt(&self, adversary: &mut Adversary, rng: &mut ChaCha8Rng, to: u16, message: &Message) -> Vec<Message> {
         adversary.corrupt(rng, to, message)
     }
 
-    fn provoke(&self, adversary: &mut Adversary, rng: &mut ChaCha8Rng, to: u16, heard: &SignedMessage) -> Vec<Message> {
-        adversary.provoke(rng, to, heard)
+    fn provoke(
+        &self,
+        adversary: &mut Adversary,
+        rng: &mut ChaCha8Rng,
+        set: &ValidatorSet,
+        to: u16,
+        heard: &SignedMessage,
+    ) -> Vec<Message> {
+        adversary.provoke(rng, set, to, heard)
+    }
+
+    fn serve(
+        &self,
+        adversary: &mut Adversary,
+        rng: &mut ChaCha8Rng,
+        blocks: Vec<Certified>,
+        height: Height,
+    ) -> (Vec<Certified>, Height) {
+        adversary.serve(rng, blocks, height)
     }
 }
 

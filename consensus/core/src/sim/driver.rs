@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use basalt_primitives::{B256, CommitCertificate, Height, Millis, SealedBlock};
-use rand::{RngExt, seq::IndexedRandom};
+use basalt_primitives::{CommitCertificate, Height, Millis, SealedBlock};
+use rand::RngExt;
 
 use super::{
     Lab, Violation,
@@ -11,10 +11,7 @@ use super::{
     oracle,
     world::{Event, World},
 };
-use crate::{BuildRequest, Effect, EffectOf, Engine, Input, InputOf, Target, Verdict, Verified};
-
-/// The most that adversaries say of their own accord in one run.
-const MAX_PROVOCATIONS: u32 = 400;
+use crate::{BuildRequest, Effect, EffectOf, Engine, Input, InputOf, Verdict};
 
 impl<L: Lab> World<'_, L> {
     /// Gives an input to a node's engine and carries out what follows.
@@ -23,6 +20,7 @@ impl<L: Lab> World<'_, L> {
         let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
         let mono = process.mono(now);
         let effects = process.engine.step(mono, wall, input);
+        oracle::timers_follow_mono(mono, process.engine.deadline(), self.lab.longest_timer())?;
         process.queue.extend(effects);
         self.carry_out(node)?;
         self.schedule_tick(node);
@@ -65,11 +63,14 @@ impl<L: Lab> World<'_, L> {
                 None => return Ok(()),
                 Some(Effect::Persist(_)) => {
                     process.syncing = true;
+                    if let Some((left, ..)) = &mut process.dies_syncing {
+                        *left -= 1;
+                    }
                     let dies = process.dies_syncing;
-                    let delay = self.rng.random_range(0..=self.plan.sync_ms);
+                    let delay = self.duration(node, 0, self.plan.sync_ms);
                     self.schedule(delay, Event::Synced { node, epoch });
-                    if let Some(down) = dies {
-                        self.crash(node, down)?;
+                    if let Some((0, down, record)) = dies {
+                        self.crash(node, down, record)?;
                     }
                 }
                 Some(_) => {
@@ -104,15 +105,7 @@ impl<L: Lab> World<'_, L> {
         Ok(())
     }
 
-    fn burn_fuse(&mut self, node: usize) -> Result<(), Violation> {
-        let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
-        let Some((left, down)) = &mut process.fuse else { return Ok(()) };
-        *left -= 1;
-        let (left, down) = (*left, *down);
-        if left > 0 { Ok(()) } else { self.crash(node, down) }
-    }
-
-    fn feed(&mut self, delay: Millis, node: usize, epoch: u64, input: InputOf<L::Engine>) {
+    pub(super) fn feed(&mut self, delay: Millis, node: usize, epoch: u64, input: InputOf<L::Engine>) {
         self.schedule(delay, Event::Feed { node, epoch, input: Box::new(input) });
     }
 
@@ -121,7 +114,7 @@ impl<L: Lab> World<'_, L> {
             Effect::Persist(_) => unreachable!("handled where it is synced"),
             Effect::Send { to, message } => self.send(node, epoch, to, message),
             Effect::Fetch { block, height, hint } => {
-                let delay = self.rng.random_range(2..=2 * self.plan.delay.max(1) + 2);
+                let delay = self.duration(node, 2, 2 * self.plan.delay.max(1) + 2);
                 self.schedule(delay, Event::FetchDone { node, epoch, block, height, hint });
                 Ok(())
             }
@@ -129,76 +122,19 @@ impl<L: Lab> World<'_, L> {
             Effect::Validate { block } => {
                 self.expect_parent_executed(node, block.height())?;
                 let verdict = self.judge(node, &block);
-                let delay = self.rng.random_range(0..=self.plan.build_ms / 2);
+                let delay = self.duration(node, 0, self.plan.build_ms / 2);
                 self.feed(delay, node, epoch, Input::Validated { block: block.hash(), verdict });
                 Ok(())
             }
             Effect::Execute { block, certificate } => self.decided(node, epoch, block, certificate),
             Effect::Report(evidence) => {
-                let honest = self.nodes.iter().any(|n| n.validator == evidence.validator && n.honest);
+                let set = self.nodes[node].disk.set_at(evidence.height);
+                let accused = set.and_then(|set| set.get(evidence.validator).map(|v| v.public_key));
+                let key = |validator: u16| Some(self.lab.keys()[usize::from(validator)]);
+                let honest = self.nodes.iter().any(|n| key(n.validator) == accused && n.honest);
                 oracle::honest_stay_clean::<L>(&evidence, honest)
             }
             Effect::Forkchoice { .. } | Effect::Seal { .. } => Ok(()),
-        }
-    }
-
-    fn send(
-        &mut self,
-        node: usize,
-        epoch: u64,
-        to: Target,
-        message: <L::Engine as Engine>::Message,
-    ) -> Result<(), Violation> {
-        self.log(|w| format!("n{node} says {} to {to:?}", w.lab.describe(&message)));
-        let validator = self.nodes[node].validator;
-        if self.nodes[node].honest {
-            let records = self.nodes[node].disk.records.as_ref();
-            let question = records.is_none() && self.lab.statement(&message).is_none();
-            if !question {
-                oracle::spoken_is_recorded(self.lab, records, &message)?;
-            }
-            if let Some(statement) = self.lab.statement(&message) {
-                self.oracles.no_equivocation(validator, statement)?;
-            }
-        }
-        let signed = self.lab.sign(validator, message.clone());
-        if to == Target::All {
-            let own = Input::Message { from: validator, message: Verified::assume(signed.clone()) };
-            self.feed(0, node, epoch, own);
-        }
-        for other in (0..self.nodes.len()).filter(|other| *other != node) {
-            let index = self.nodes[other].validator;
-            if to != Target::All && to != Target::One(index) {
-                continue;
-            }
-            let (lab, rng) = (self.lab, &mut self.rng);
-            match &mut self.nodes[node].adversary {
-                None => self.transmit(node, other, &signed),
-                Some(adversary) => {
-                    let lies = lab.corrupt(adversary, rng, index, &message);
-                    lies.into_iter().for_each(|lie| self.transmit(node, other, &lab.sign(validator, lie)));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// An adversary has heard something, and may speak without being asked.
-    pub(super) fn provoke(&mut self, node: usize, heard: &<L::Engine as Engine>::Signed) {
-        let validator = self.nodes[node].validator;
-        for other in (0..self.nodes.len()).filter(|other| *other != node) {
-            let index = self.nodes[other].validator;
-            let (lab, rng) = (self.lab, &mut self.rng);
-            let Some(adversary) = &mut self.nodes[node].adversary else { return };
-            if self.provocations >= MAX_PROVOCATIONS {
-                return;
-            }
-            let lies = lab.provoke(adversary, rng, index, heard);
-            self.provocations += lies.len() as u32;
-            for lie in lies {
-                self.log(|w| format!("n{node} provokes n{other} with {}", w.lab.describe(&lie)));
-                self.transmit(node, other, &lab.sign(validator, lie));
-            }
         }
     }
 
@@ -206,17 +142,18 @@ impl<L: Lab> World<'_, L> {
         self.expect_parent_executed(node, request.height)?;
         let head = self.nodes[node].disk.head();
         assert_eq!(head.block.hash(), request.parent, "a block is built on the executed head");
-        let proposer = self.lab.set().get(self.nodes[node].validator).map(|v| v.address()).unwrap_or_default();
+        let proposer = self.lab.keys()[usize::from(self.nodes[node].validator)].address();
         let block = self.nodes[node].pool.build(Draft {
             parent: &head.block,
-            state: head.state,
+            state: &head.state,
             proposer,
             round: request.round,
             certificate: request.last_certificate.clone(),
             timestamp: self.wall(node).max(request.min_timestamp_ms),
         });
-        let delay = self.rng.random_range(0..=self.plan.build_ms);
-        let input = if self.rng.random_bool(if self.now < self.plan.heal_at { 0.01 } else { 0.0 }) {
+        let delay = self.duration(node, 0, self.plan.build_ms);
+        let fails = if self.now < self.plan.heal_at && !self.plan.steady { 0.01 } else { 0.0 };
+        let input = if self.rng.random_bool(fails) {
             Input::BuildFailed { height: request.height, round: request.round }
         } else {
             Input::Built { height: request.height, round: request.round, block }
@@ -226,11 +163,15 @@ impl<L: Lab> World<'_, L> {
     }
 
     fn judge(&self, node: usize, block: &SealedBlock) -> Verdict {
-        let head = self.nodes[node].disk.head();
+        let disk = &self.nodes[node].disk;
+        let (head, header) = (disk.head(), block.header());
         let certificate = block.block().last_certificate.as_ref();
-        let certified = certificate.is_none_or(|c| self.lab.verify_certificate(c));
-        let known = mempool::transactions(block).any(|tx| self.nodes[node].disk.done.contains(&tx));
-        let linked = block.header().parent_hash == head.block.hash() && block.header().parent_state_root == head.state;
+        let set = disk.set_at(head.block.height()).unwrap_or_else(|| self.lab.set().clone());
+        let certified = certificate.is_none_or(|c| self.lab.verify_certificate(&set, c));
+        let known = mempool::transactions(block).any(|tx| disk.done.contains(&tx));
+        let linked = header.parent_hash == head.block.hash()
+            && header.parent_state_root == head.state.root
+            && header.next_validators_hash == head.state.set.hash(mempool::HASH);
         if !certified || !linked || known || !mempool::body_matches(block) {
             Verdict::Invalid
         } else if block.header().timestamp_ms > self.wall(node) + self.lab.params().clock_tolerance_ms {
@@ -265,13 +206,15 @@ impl<L: Lab> World<'_, L> {
         let parent = std::mem::replace(&mut process.tip, block.clone());
         process.executing.push_back((block.clone(), certificate.clone()));
         if process.executing.len() == 1 {
-            let delay = self.rng.random_range(1..=self.plan.execute_ms.max(1));
+            let delay = self.duration(node, 1, self.plan.execute_ms);
             self.schedule(delay, Event::Executed { node, epoch });
         }
         if self.nodes[node].honest {
             oracle::validity(&parent, &block)?;
-            oracle::certificate_soundness(self.lab, &block, &certificate)?;
+            let set = self.nodes[node].disk.set_at(height);
+            oracle::certificate_soundness(self.lab, set.as_deref(), &block, &certificate)?;
             self.oracles.agreement(&block)?;
+            self.oracles.committed_once(height, mempool::transactions(&block))?;
             if self.summary.decided_at.len() as u64 == height.0 - 1 {
                 self.summary.decided_at.push(self.now);
             }
@@ -284,36 +227,28 @@ impl<L: Lab> World<'_, L> {
         let Some(process) = &mut this.process else { return Ok(()) };
         let Some((block, certificate)) = process.executing.pop_front() else { return Ok(()) };
         let (epoch, more) = (process.epoch, !process.executing.is_empty());
-        this.disk.append(block.clone(), certificate);
+        this.disk.append(block.clone(), certificate, &self.sets);
         let transactions: BTreeSet<u64> = mempool::transactions(&block).collect();
         this.pool.0.retain(|tx| !transactions.contains(tx));
+        let (height, timestamp_ms) = (block.height(), block.header().timestamp_ms);
+        let state = this.disk.head().state.clone();
+        if this.honest {
+            oracle::certified_result(&block, this.disk.ledger.iter().rev().nth(1).map(|e| e.state.root))?;
+            self.oracles.same_state_root(height, state.root)?;
+        }
+        if self.summary.executed_at.len() as u64 == height.0 - 1 {
+            self.summary.executed_at.push(self.now);
+        }
         if more {
-            let delay = self.rng.random_range(1..=self.plan.execute_ms.max(1));
+            let delay = self.duration(node, 1, self.plan.execute_ms);
             self.schedule(delay, Event::Executed { node, epoch });
         }
-        let (height, timestamp_ms) = (block.height(), block.header().timestamp_ms);
-        let set = Input::ValidatorSet { height: Height(height.0 + 2), set: self.lab.set().clone() };
+        let set = Input::ValidatorSet { height: Height(height.0 + 2), set: state.set };
         self.step(node, set)?;
         self.tell_work(node)?;
         let had_transactions = !transactions.is_empty();
         self.step(node, Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms })?;
-        self.feed_synced(node)
-    }
-
-    pub(super) fn fetch_done(&mut self, node: usize, hash: B256, height: Height, hint: u16) -> Result<(), Violation> {
-        let reachable = |w: &Self, other: usize| {
-            other != node && w.plan.connected(w.now, node, other) && w.plan.connected(w.now, other, node)
-        };
-        let holders: Vec<usize> = (0..self.nodes.len())
-            .filter(|other| reachable(self, *other) && self.nodes[*other].adversary.is_none())
-            .filter(|other| self.nodes[*other].block(&hash, height).is_some())
-            .collect();
-        let hinted = holders.iter().find(|other| self.nodes[**other].validator == hint);
-        let Some(from) = hinted.or_else(|| holders.choose(&mut self.rng)) else {
-            return self.step(node, Input::FetchFailed { block: hash });
-        };
-        let block = self.nodes[*from].block(&hash, height);
-        block.map_or(Ok(()), |block| self.step(node, Input::Fetched { block }))
+        self.take_offered(node)
     }
 
     /// Transactions reach a node's mempool.

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use basalt_primitives::{B256, CommitCertificate, Height, Millis, SealedBlock, ValidatorSet};
+use basalt_primitives::{B256, CommitCertificate, Header, Height, Millis, SealedBlock, ValidatorSet};
 
 use super::{
-    Lab,
-    mempool::{self, Mempool},
+    Lab, SyncCrash,
+    mempool::{self, Mempool, State},
 };
 use crate::{EffectOf, Engine, Past};
 
@@ -18,8 +18,8 @@ use crate::{EffectOf, Engine, Past};
 pub(super) struct Entry {
     pub block: SealedBlock,
     pub certificate: Option<Arc<CommitCertificate>>,
-    /// State root after it.
-    pub state: B256,
+    /// State after it.
+    pub state: State,
 }
 
 /// What survives a crash.
@@ -30,6 +30,8 @@ pub(super) struct Disk<R> {
     /// Transactions in it.
     pub done: BTreeSet<u64>,
     pub records: Option<Vec<R>>,
+    /// Behind the last record lies half of another: what a crash in the middle of a write leaves. The next start cuts it off.
+    pub torn: bool,
 }
 
 impl<R> Disk<R> {
@@ -37,21 +39,29 @@ impl<R> Disk<R> {
         self.ledger.last().expect("genesis is always there")
     }
 
-    pub fn append(&mut self, block: SealedBlock, certificate: Arc<CommitCertificate>) {
-        let state = mempool::execute(self.head().state, &block);
+    pub fn append(&mut self, block: SealedBlock, certificate: Arc<CommitCertificate>, changes: &[Arc<ValidatorSet>]) {
+        let state = mempool::execute(&self.head().state, &block, changes);
         self.done.extend(mempool::transactions(&block));
         self.ledger.push(Entry { block, certificate: Some(certificate), state });
     }
 
     /// The decided heights, all of them: no simulated chain is long.
-    pub fn past(&self, set: &Arc<ValidatorSet>) -> Vec<Past> {
+    pub fn past(&self) -> Vec<Past> {
         let decided = self.ledger.iter().skip(1).map(|entry| entry.block.header());
-        decided.map(|h| Past { height: h.height, first_round: h.first_round, set: set.clone() }).collect()
+        let past =
+            |h: &Header| Some(Past { height: h.height, first_round: h.first_round, set: self.set_at(h.height)? });
+        decided.filter_map(past).collect()
     }
 
     pub fn lose_ledger(&mut self) {
         self.ledger.truncate(1);
         self.done.clear();
+    }
+
+    /// The validators of a height, as far as this ledger tells: those of h follow from the state after h − 2.
+    pub fn set_at(&self, height: Height) -> Option<Arc<ValidatorSet>> {
+        let from = usize::try_from(height.0.saturating_sub(2)).ok()?;
+        self.ledger.get(from).map(|entry| entry.state.set.clone())
     }
 }
 
@@ -69,14 +79,16 @@ pub(super) struct Process<E: Engine> {
     pub syncing: bool,
     /// Decided blocks to be executed; the first is being executed.
     pub executing: VecDeque<(SealedBlock, Arc<CommitCertificate>)>,
-    /// Blocks got by sync that are above what the engine can take yet.
-    pub fetched: VecDeque<(SealedBlock, Arc<CommitCertificate>)>,
+    /// Blocks a peer has given, not yet checked: the validators of their height are not known before execution gets there.
+    pub offered: VecDeque<(SealedBlock, Arc<CommitCertificate>)>,
+    /// The height a peer claims to have, where the lab's driver is one that believes such things.
+    pub believes: Height,
     /// Newest decided block.
     pub tip: SealedBlock,
     /// Effects left until it crashes, and for how long.
     pub fuse: Option<(u32, Millis)>,
-    /// It crashes during its next sync, for this long.
-    pub dies_syncing: Option<Millis>,
+    /// It crashes during a sync to come: how many until then, for how long, and what becomes of the record.
+    pub dies_syncing: Option<(u32, Millis, Option<SyncCrash>)>,
     /// The next Tick, in true time.
     pub tick_at: Option<Millis>,
     /// What the engine was last told of the mempool.
@@ -91,7 +103,7 @@ impl<E: Engine> Process<E> {
 
 /// One node.
 pub(super) struct Node<L: Lab> {
-    /// Index of the key it runs.
+    /// Number of the key it runs, in the lab's list. Not an index in any validator set.
     pub validator: u16,
     pub disk: Disk<<L::Engine as Engine>::Record>,
     pub process: Option<Process<L::Engine>>,
@@ -104,6 +116,8 @@ pub(super) struct Node<L: Lab> {
     pub honest: bool,
     /// Whether it has lost its record, once.
     pub wiped: bool,
+    /// A crash that came while it was down: it counts from the next start.
+    pub armed: Option<usize>,
     /// Never started.
     pub silent: bool,
 }

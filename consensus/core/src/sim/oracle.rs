@@ -1,8 +1,8 @@
 //! What must hold in every run. Each invariant is a function, written once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use basalt_primitives::{B256, CommitCertificate, Height, Round, SealedBlock};
+use basalt_primitives::{B256, CommitCertificate, Height, Millis, Round, SealedBlock, ValidatorSet};
 
 use super::{Lab, Statement};
 use crate::Engine;
@@ -41,6 +41,8 @@ pub struct Oracles {
     decided: BTreeMap<Height, B256>,
     said: BTreeMap<(u16, &'static str, Height, Round), B256>,
     promised: BTreeMap<(Height, u16), Round>,
+    committed: BTreeMap<u64, Height>,
+    states: BTreeMap<Height, B256>,
 }
 
 impl Oracles {
@@ -54,6 +56,40 @@ impl Oracles {
             "agreement",
             format!("{first} and {} both decided at height {}", block.hash(), block.height()),
         ))
+    }
+
+    /// A transaction is committed at one height and no other.
+    pub fn committed_once(
+        &mut self,
+        height: Height,
+        transactions: impl IntoIterator<Item = u64>,
+    ) -> Result<(), Violation> {
+        for tx in transactions {
+            let first = *self.committed.entry(tx).or_insert(height);
+            if first != height {
+                let what = format!("transaction {tx} committed at height {first} and at {height}");
+                return Err(Violation::new("committed once", what));
+            }
+        }
+        Ok(())
+    }
+
+    /// No committed transaction is lost: a ledger that reaches the height where one was committed has it.
+    pub fn nothing_lost(&self, height: Height, ledger: &BTreeSet<u64>) -> Result<(), Violation> {
+        let missing = self.committed.iter().find(|(tx, at)| **at <= height && !ledger.contains(tx));
+        missing.map_or(Ok(()), |(tx, at)| {
+            let what = format!("transaction {tx}, committed at height {at}, is not in a ledger of height {height}");
+            Err(Violation::new("no committed transaction lost", what))
+        })
+    }
+
+    /// Same state root: whoever executes a height comes to the same state.
+    pub fn same_state_root(&mut self, height: Height, root: B256) -> Result<(), Violation> {
+        let first = *self.states.entry(height).or_insert(root);
+        if first == root {
+            return Ok(());
+        }
+        Err(Violation::new("same state root", format!("height {height} led to {first} and to {root}")))
     }
 
     /// No equivocation: an honest validator says one thing per kind and round, whatever crashes in between, and votes for
@@ -113,14 +149,39 @@ pub fn validity(parent: &SealedBlock, block: &SealedBlock) -> Result<(), Violati
     Err(Violation::new("validity", format!("block {} of height {} does not extend its parent", block.hash(), b.height)))
 }
 
-/// Certificate soundness: a decision comes with commit votes of a quorum of distinct validators for that very block.
+/// A block certifies the result of its parent: what executing the parent led to here is what its header says.
+pub fn certified_result(block: &SealedBlock, parent: Option<B256>) -> Result<(), Violation> {
+    match parent {
+        Some(root) if root != block.header().parent_state_root => Err(Violation::new(
+            "same state root",
+            format!("block of height {} certifies another state than its parent led to", block.height()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// No timer fires by the wall clock: the next deadline is on the monotonic clock, at most the longest timer away. (An engine
+/// that mixes up the clocks names a deadline of another time altogether.)
+pub fn timers_follow_mono(mono: Millis, deadline: Option<Millis>, longest: Millis) -> Result<(), Violation> {
+    match deadline {
+        Some(at) if at > mono.saturating_add(longest) => {
+            let what = format!("at {mono} ms (mono) the engine wants to wait until {at} ms");
+            Err(Violation::new("no timer by wall clock", what))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Certificate soundness: a decision comes with commit votes of a quorum of distinct validators, of the set of its height,
+/// for that very block.
 pub fn certificate_soundness<L: Lab>(
     lab: &L,
+    set: Option<&ValidatorSet>,
     block: &SealedBlock,
     certificate: &CommitCertificate,
 ) -> Result<(), Violation> {
     let about = certificate.height == block.height() && certificate.block_hash == block.hash();
-    if about && lab.verify_certificate(certificate) {
+    if about && set.is_some_and(|set| lab.certificate_holds(set, certificate)) {
         return Ok(());
     }
     Err(Violation::new("certificate soundness", format!("height {} was decided by a bad certificate", block.height())))

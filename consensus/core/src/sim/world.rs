@@ -1,37 +1,70 @@
 //! The event loop: true time, the network, crashes, and the judgement at the end.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+};
 
-use basalt_primitives::{B256, Height, Millis};
-use rand::{Rng, RngExt, SeedableRng};
+use basalt_primitives::{B256, Height, Millis, Validator, ValidatorSet};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::{
-    Lab, Plan, Violation,
-    mempool::{self, Mempool},
-    node::{Disk, Entry, Node, Process},
+    Cut, Lab, Plan, Violation,
+    mempool::{self, Mempool, State},
+    node::{Disk, Entry, Node},
     oracle::Oracles,
 };
-use crate::{Engine, Input, InputOf, Restored, Verified};
+use crate::{Engine, InputOf};
 
 /// Sync side and gossip of a node act this often.
-const POLL_MS: Millis = 250;
-/// Blocks got at once.
-const SYNC_RANGE: usize = 32;
+pub(super) const POLL_MS: Millis = 250;
 /// More events than this in one run is a storm, which is a failure of its own.
 const MAX_EVENTS: u64 = 2_000_000;
 
 pub(super) enum Event<L: Lab> {
-    Deliver { to: usize, from: u16, signed: <L::Engine as Engine>::Signed },
-    Feed { node: usize, epoch: u64, input: Box<InputOf<L::Engine>> },
-    Tick { node: usize, epoch: u64 },
-    Synced { node: usize, epoch: u64 },
-    Executed { node: usize, epoch: u64 },
-    FetchDone { node: usize, epoch: u64, block: B256, height: Height, hint: u16 },
-    Poll { node: usize, epoch: u64 },
-    Submit { node: usize, tx: u64 },
+    Deliver {
+        to: usize,
+        from: u16,
+        signed: <L::Engine as Engine>::Signed,
+    },
+    Feed {
+        node: usize,
+        epoch: u64,
+        input: Box<InputOf<L::Engine>>,
+    },
+    Tick {
+        node: usize,
+        epoch: u64,
+    },
+    Synced {
+        node: usize,
+        epoch: u64,
+    },
+    Executed {
+        node: usize,
+        epoch: u64,
+    },
+    FetchDone {
+        node: usize,
+        epoch: u64,
+        block: B256,
+        height: Height,
+        hint: u16,
+    },
+    Poll {
+        node: usize,
+        epoch: u64,
+    },
+    Submit {
+        node: usize,
+        tx: u64,
+    },
     Crash(usize),
     Restart(usize),
+    /// A cut begins or ends: for the log.
+    Cut(usize, bool),
     Heal,
 }
 
@@ -69,6 +102,12 @@ pub struct Summary {
     pub events: u64,
     /// When each height was first decided.
     pub decided_at: Vec<Millis>,
+    /// When each height was first executed.
+    pub executed_at: Vec<Millis>,
+    /// When an honest validator first proposed a block of each height.
+    pub proposed_at: BTreeMap<Height, Millis>,
+    /// Crashes that took place.
+    pub crashes: u64,
     /// From healing until everything submitted was committed everywhere.
     pub settled_after: Millis,
 }
@@ -126,6 +165,8 @@ pub struct World<'a, L: Lab> {
     pub(super) submitted: u64,
     pub(super) summary: Summary,
     pub(super) provocations: u32,
+    /// The validator sets that the plan's changes lead to.
+    pub(super) sets: Vec<Arc<ValidatorSet>>,
     events: BinaryHeap<Reverse<Scheduled<L>>>,
     seq: u64,
     log: Option<Vec<String>>,
@@ -144,6 +185,7 @@ impl<'a, L: Lab> World<'a, L> {
             submitted: 0,
             summary: Summary::default(),
             provocations: 0,
+            sets: plan.changes.iter().map(|change| Arc::new(members(lab, &change.members))).collect(),
             events: BinaryHeap::new(),
             seq: 0,
             log: None,
@@ -162,16 +204,24 @@ impl<'a, L: Lab> World<'a, L> {
                 return Err(Violation::new("no storm", format!("more than {MAX_EVENTS} events by {} ms", self.now)));
             }
             self.handle(scheduled.event)?;
-            if self.now > self.plan.heal_at + self.plan.bound {
+            let late = self.now > self.plan.heal_at + self.plan.bound;
+            if late && !self.plan.safety_only {
                 return Err(self.stuck());
             }
-            if self.settled() {
-                self.summary.settled_after = self.now - self.plan.heal_at;
-                self.summary.height = self.oracles.height();
-                return Ok(self.summary.clone());
+            if late || self.settled() {
+                return self.finish();
             }
         }
-        Err(self.stuck())
+        if self.plan.safety_only { self.finish() } else { Err(self.stuck()) }
+    }
+
+    fn finish(&mut self) -> Result<Summary, Violation> {
+        for node in self.nodes.iter().filter(|n| n.honest) {
+            self.oracles.nothing_lost(node.disk.head().block.height(), &node.disk.done)?;
+        }
+        self.summary.settled_after = self.now.saturating_sub(self.plan.heal_at);
+        self.summary.height = self.oracles.height();
+        Ok(self.summary.clone())
     }
 
     /// Runs a plan with the log on.
@@ -216,14 +266,21 @@ impl<'a, L: Lab> World<'a, L> {
 
     fn populate(&mut self) {
         let genesis = self.lab.genesis().clone();
-        let validators = (0..self.lab.set().len() as u16).chain(self.plan.twins.clone());
+        let validators = (0..self.lab.keys().len() as u16).chain(self.plan.twins.clone());
+        let state = State { root: B256::ZERO, set: self.lab.set().clone() };
         for validator in validators {
             let kind = self.plan.byzantine.get(usize::from(validator)).copied().flatten();
             let twin = self.plan.twins.contains(&validator);
-            let entry = Entry { block: genesis.clone(), certificate: None, state: B256::ZERO };
+            let entry = Entry { block: genesis.clone(), certificate: None, state: state.clone() };
+            let disk = Disk {
+                ledger: vec![entry],
+                done: Default::default(),
+                records: Some(self.lab.first_records()),
+                torn: false,
+            };
             self.nodes.push(Node {
                 validator,
-                disk: Disk { ledger: vec![entry], done: Default::default(), records: Some(self.lab.first_records()) },
+                disk,
                 process: None,
                 starts: 0,
                 pool: Mempool::default(),
@@ -231,6 +288,7 @@ impl<'a, L: Lab> World<'a, L> {
                 adversary: kind.map(|kind| self.lab.adversary(validator, kind)),
                 honest: kind.is_none() && !twin,
                 wiped: false,
+                armed: None,
                 silent: self.plan.silent.contains(&validator),
             });
         }
@@ -239,7 +297,15 @@ impl<'a, L: Lab> World<'a, L> {
             self.schedule(delay, Event::Restart(node));
         }
         for (tx, (at, node)) in self.plan.submissions.clone().into_iter().enumerate() {
-            self.schedule(at, Event::Submit { node, tx: tx as u64 });
+            self.schedule(at, Event::Submit { node, tx: mempool::ORDINARY + tx as u64 });
+        }
+        for (tx, change) in self.plan.changes.clone().into_iter().enumerate() {
+            self.schedule(change.at, Event::Submit { node: change.node, tx: tx as u64 });
+        }
+        for cut in 0..self.plan.cuts.len() {
+            let Cut { from, until, .. } = self.plan.cuts[cut];
+            self.schedule(from, Event::Cut(cut, true));
+            self.schedule(until.min(self.plan.heal_at), Event::Cut(cut, false));
         }
         for crash in 0..self.plan.crashes.len() {
             self.schedule(self.plan.crashes[crash].at, Event::Crash(crash));
@@ -266,6 +332,11 @@ impl<'a, L: Lab> World<'a, L> {
             }
             Event::Crash(crash) => self.plan_crash(crash),
             Event::Restart(node) => self.restart(node),
+            Event::Cut(cut, begins) => {
+                let verb = if begins { "CUT" } else { "uncut" };
+                self.log(|w| format!("{verb} {}", links(&w.plan.cuts[cut].links)));
+                Ok(())
+            }
             Event::Heal => self.heal(),
         }
     }
@@ -287,167 +358,11 @@ impl<'a, L: Lab> World<'a, L> {
         if same { act(self) } else { Ok(()) }
     }
 
-    fn deliver(&mut self, to: usize, from: u16, signed: <L::Engine as Engine>::Signed) -> Result<(), Violation> {
-        if self.nodes[to].process.is_none() || !self.lab.verify(&signed) {
-            return Ok(());
-        }
-        if self.nodes[to].adversary.is_some() {
-            self.provoke(to, &signed);
-        }
-        self.step(to, Input::Message { from, message: Verified::assume(signed) })
-    }
-
-    /// Sends one message over one link.
-    pub(super) fn transmit(&mut self, from: usize, to: usize, signed: &<L::Engine as Engine>::Signed) {
-        self.summary.messages += 1;
-        let healed = self.now >= self.plan.heal_at;
-        let copies = if !healed && self.rng.random_bool(self.plan.duplicate) { 2 } else { 1 };
-        for _ in 0..copies {
-            let lost = !healed && self.rng.random_bool(self.plan.loss);
-            if lost || !self.plan.connected(self.now, from, to) {
-                continue;
-            }
-            let late = !healed && self.rng.random_bool(self.plan.spike);
-            let most = if late { self.plan.spike_ms } else { self.plan.delay };
-            let delay = self.rng.random_range(self.plan.delay_min..=most.max(self.plan.delay_min));
-            let event = Event::Deliver { to, from: self.nodes[from].validator, signed: signed.clone() };
-            self.schedule(delay, event);
-        }
-    }
-
-    fn plan_crash(&mut self, index: usize) -> Result<(), Violation> {
-        let crash = self.plan.crashes[index].clone();
-        let Some(process) = &mut self.nodes[crash.node].process else { return Ok(()) };
-        if crash.fuse > 0 && !crash.lose_record {
-            process.dies_syncing = crash.during_sync.then_some(crash.down);
-            process.fuse = Some((crash.fuse, crash.down)).filter(|_| !crash.during_sync);
-            return Ok(());
-        }
-        self.crash(crash.node, crash.down)?;
-        let disk = &mut self.nodes[crash.node].disk;
-        if crash.lose_ledger {
-            disk.lose_ledger();
-        }
-        if crash.lose_record {
-            disk.records = None;
-            self.nodes[crash.node].wiped = true;
-            self.oracles.forget_promises(self.nodes[crash.node].validator);
-        }
-        Ok(())
-    }
-
-    /// The process dies. What was being written may or may not have reached the disk.
-    pub(super) fn crash(&mut self, node: usize, down: Millis) -> Result<(), Violation> {
-        self.log(|_| format!("n{node} CRASH, down {down} ms"));
-        let (record_made_it, block_made_it) = (self.rng.random_bool(0.5), self.rng.random_bool(0.5));
-        let this = &mut self.nodes[node];
-        let Some(mut process) = this.process.take() else { return Ok(()) };
-        if let (true, Some((block, certificate))) = (block_made_it, process.executing.pop_front()) {
-            this.disk.append(block, certificate);
-        }
-        this.pool = Mempool::default();
-        self.schedule(down.max(1), Event::Restart(node));
-        match process.queue.pop_front() {
-            Some(crate::Effect::Persist(record)) if process.syncing && record_made_it => self.keep_record(node, record),
-            _ => Ok(()),
-        }
-    }
-
-    fn restart(&mut self, node: usize) -> Result<(), Violation> {
-        let this = &mut self.nodes[node];
-        if this.silent || this.process.is_some() {
-            return Ok(());
-        }
-        this.starts += 1;
-        let (epoch, head) = (this.starts, this.disk.head().clone());
-        let sets = (1..=2).map(|d| (Height(head.block.height().0 + d), self.lab.set().clone())).collect();
-        let restored = Restored {
-            had_transactions: mempool::transactions(&head.block).next().is_some(),
-            certificate: head.certificate.clone(),
-            records: this.disk.records.clone(),
-            past: this.disk.past(self.lab.set()),
-            head: head.block.clone(),
-            sets,
-            nonce: self.rng.next_u64(),
-        };
-        this.process = Some(Process {
-            engine: self.lab.engine(this.validator),
-            epoch,
-            booted: self.now,
-            mono_base: self.rng.random_range(0..1_000),
-            queue: Default::default(),
-            syncing: false,
-            executing: Default::default(),
-            fetched: Default::default(),
-            tip: head.block,
-            fuse: None,
-            tick_at: None,
-            dies_syncing: None,
-            told_pending: false,
-        });
-        let known: Vec<String> = restored.records.iter().flatten().map(|_| ".".to_owned()).collect();
-        self.log(|w| {
-            format!("n{node} start {epoch} at height {}, records {}", w.nodes[node].disk.ledger.len() - 1, known.len())
-        });
-        self.step(node, Input::Restored(restored))?;
-        let clients = self.nodes[node].clients.clone();
-        self.add_transactions(node, clients)?;
-        let delay = self.rng.random_range(0..POLL_MS);
-        self.schedule(delay, Event::Poll { node, epoch });
-        Ok(())
-    }
-
-    fn heal(&mut self) -> Result<(), Violation> {
-        self.log(|_| "HEALED".to_owned());
-        for node in 0..self.nodes.len() {
-            if let Some(process) = &mut self.nodes[node].process {
-                process.fuse = None;
-                process.dies_syncing = None;
-            }
-            self.restart(node)?;
-        }
-        Ok(())
-    }
-
-    /// The sync side: asks one other node for the next blocks and for transactions.
-    fn poll(&mut self, node: usize, epoch: u64) -> Result<(), Violation> {
-        self.schedule(POLL_MS, Event::Poll { node, epoch });
-        let clients = self.nodes[node].clients.clone();
-        self.add_transactions(node, clients)?;
-        let other = self.rng.random_range(0..self.nodes.len());
-        let reachable = self.plan.connected(self.now, node, other) && self.plan.connected(self.now, other, node);
-        if other == node || !reachable || self.nodes[other].process.is_none() {
-            return Ok(());
-        }
-        let theirs = self.nodes[other].pool.0.clone();
-        self.add_transactions(node, theirs)?;
-        let next = self.nodes[node].process.as_ref().map_or(0, |p| p.tip.height().0 + 1) as usize;
-        let ledger = &self.nodes[other].disk.ledger;
-        let blocks: Vec<Entry> = ledger.get(next..).unwrap_or_default().iter().take(SYNC_RANGE).cloned().collect();
-        let certified = blocks.into_iter().filter_map(|e| Some((e.block, e.certificate?)));
-        let sound = certified.filter(|(_, certificate)| self.lab.verify_certificate(certificate)).collect();
-        if let Some(process) = &mut self.nodes[node].process {
-            process.fetched = sound;
-        }
-        self.alive(node, epoch, |w| w.feed_synced(node))
-    }
-
-    /// As far as the node's validator sets reach, two blocks above what is executed; the rest as execution goes on.
-    pub(super) fn feed_synced(&mut self, node: usize) -> Result<(), Violation> {
-        let executed = self.nodes[node].disk.head().block.height();
-        while let Some(process) = &mut self.nodes[node].process {
-            let Some((block, certificate)) = process.fetched.pop_front_if(|(b, _)| b.height().0 <= executed.0 + 2)
-            else {
-                break;
-            };
-            self.step(node, Input::Synced { block, certificate })?;
-        }
-        Ok(())
-    }
-
     /// Liveness: the world is well, and every honest node has everything that was submitted, with its results certified.
     fn settled(&self) -> bool {
-        if self.now < self.plan.heal_at || self.submitted < self.plan.submissions.len() as u64 {
+        if self.now < self.plan.heal_at
+            || self.submitted < (self.plan.submissions.len() + self.plan.changes.len()) as u64
+        {
             return false;
         }
         let all_well = self.nodes.iter().all(|n| n.honest && !n.silent);
@@ -475,4 +390,16 @@ impl<'a, L: Lab> World<'a, L> {
         );
         Violation::new("liveness", what)
     }
+}
+
+/// The set of these keys and powers.
+fn members<L: Lab>(lab: &L, members: &[(u16, u64)]) -> ValidatorSet {
+    let validator = |(key, power): &(u16, u64)| Validator { public_key: lab.keys()[usize::from(*key)], power: *power };
+    ValidatorSet::new(members.iter().map(validator).collect()).expect("a plan's sets are sound")
+}
+
+/// Directed links, in a few words.
+fn links(links: &[(usize, usize)]) -> String {
+    let words: Vec<String> = links.iter().map(|(from, to)| format!("n{from}→n{to}")).collect();
+    words.join(" ")
 }

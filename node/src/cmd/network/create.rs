@@ -8,13 +8,16 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use basalt_primitives::{ChainSpec, SecretKey, Validator, chainspec::GenesisValidator};
+use basalt_primitives::{
+    ChainSpec, SecretKey, Validator,
+    chainspec::{Fees, GenesisAccount, GenesisValidator},
+};
 use clap::Args;
 
 use super::layout::{GENESIS, Manifest, NodeEntry};
 use crate::{
     config::{self, NodeConfig, spec::NetworkSpec},
-    keys::{self, Passphrase},
+    keys::{self, Passphrase, dev},
     network::Identity,
     service,
 };
@@ -191,6 +194,13 @@ fn chain_spec(spec: &NetworkSpec, nodes: &[NewNode]) -> anyhow::Result<ChainSpec
         validators: validators.collect(),
         alloc: spec.alloc(),
     };
+    let mut chain = chain.with_system_contracts();
+    if spec.dev && chain.fees != Fees::Zero {
+        // They pay for their votes about validators; elsewhere whoever runs the network funds them.
+        let accounts = chain.validators.iter().map(|v| v.validator.address());
+        let funded = accounts.map(|a| (a, GenesisAccount { balance: dev::BALANCE, ..GenesisAccount::default() }));
+        chain.alloc.extend(funded.collect::<Vec<_>>());
+    }
     chain.check()?;
     Ok(chain)
 }

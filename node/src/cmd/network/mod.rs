@@ -1,6 +1,7 @@
 //! `basalt network`: make a network, run its nodes as local processes, look at them.
 
 mod create;
+mod explain;
 mod layout;
 mod processes;
 mod status;
@@ -45,6 +46,20 @@ pub(super) enum NetworkCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Say why there is no block, or why the last one took as long as it did, and what can safely be done.
+    ///
+    /// Example: basalt network explain mynet
+    Explain {
+        /// The network's folder: all its nodes are asked.
+        #[arg(required_unless_present = "rpc", conflicts_with = "rpc")]
+        dir: Option<PathBuf>,
+        /// One node's RPC address instead.
+        #[arg(long, value_name = "URL")]
+        rpc: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
@@ -53,5 +68,6 @@ pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
         NetworkCommand::Up { dir, detach } => up::run(&dir, detach),
         NetworkCommand::Down { dir } => up::down(&dir),
         NetworkCommand::Status { dir, json } => status::run(&dir, json),
+        NetworkCommand::Explain { dir, rpc, json } => explain::run(dir.as_deref(), rpc.as_deref(), json),
     }
 }

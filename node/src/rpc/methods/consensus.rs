@@ -1,26 +1,18 @@
 //! Consensus, and what this platform is made of.
 
-use basalt_primitives::Height;
-
 use super::super::{
     RpcError,
-    ports::{SkippedTx, ValidatorInfo},
+    ports::SkippedTx,
     registry::{Call, Registry},
     reports,
-    types::{BlockId, Hex64},
+    types::BlockId,
 };
 
 pub(super) fn add(r: &mut Registry) {
     r.quick("consensus_status", &[], |c: &Call, ()| Ok(c.app.ports.consensus.status()));
-    r.quick("consensus_validators", &["height"], |c: &Call, (height,): (Option<Hex64>,)| validators(c, height));
+    r.quick("consensus_explain", &[], |c: &Call, ()| Ok(c.app.ports.consensus.explain()));
     r.quick("consensus_skipped", &["block"], |c: &Call, (id,): (BlockId,)| skipped(c, id));
     r.quick("platform_status", &[], |c: &Call, ()| Ok(reports::platform(&c.app)));
-}
-
-fn validators(c: &Call, height: Option<Hex64>) -> Result<Vec<ValidatorInfo>, RpcError> {
-    let height = height.map(|h| Height(h.0));
-    let unknown = || RpcError::server("the validators of that height are not known here; ask without a height");
-    c.app.ports.consensus.validators(height).ok_or_else(unknown)
 }
 
 fn skipped(c: &Call, id: BlockId) -> Result<Vec<SkippedTx>, RpcError> {

@@ -7,9 +7,11 @@ mod fees;
 mod filter;
 mod monitor;
 mod net;
+mod proof;
 mod state;
 mod transaction;
 mod txpool;
+mod validators;
 
 use super::{
     RpcConfig, RpcError,
@@ -21,12 +23,14 @@ pub(super) fn registry(config: &RpcConfig) -> Registry {
     let mut r = Registry::new(&config.namespaces);
     block::add(&mut r);
     state::add(&mut r);
+    proof::add(&mut r);
     fees::add(&mut r);
     transaction::add(&mut r);
     filter::add(&mut r);
     net::add(&mut r);
     txpool::add(&mut r);
     consensus::add(&mut r);
+    validators::add(&mut r);
     admin::add(&mut r);
     monitor::add(&mut r);
     r

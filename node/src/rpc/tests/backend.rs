@@ -15,8 +15,11 @@ use alloy_eips::{
     eip7702::{Authorization, SignedAuthorization},
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, Signature, TxKind, U256, keccak256};
+use basalt_execution::trie::{AccountProof, StorageProof};
 use basalt_primitives::{
-    Block, ChainSpec, Height, Log, Receipt, SealedBlock, Transaction, chainspec, merkle,
+    Block, ChainSpec, Height, Log, PublicKey, Receipt, SealedBlock, Transaction, Validator, ValidatorSet,
+    chainspec::{self, BftParams},
+    merkle,
     receipt::receipts_root,
     state::Account,
     tx::{NativeTx, Payload, TxError, Unverified},
@@ -25,6 +28,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::{
+    explain::{Explanation, Recorder, View, explain},
     mempool::{AccountView, MempoolConfig, PoolContext, SharedPool, test_util},
     monitor::{Metrics, Monitor, MonitorParts, NodeLabels, alert::Origin, config::MonitorConfig},
     rpc::{App, BlockEvent, EventHub, RpcConfig, ports::*},
@@ -348,6 +352,15 @@ impl ChainReader for Fake {
     fn code(&self, _: StateAt, address: &Address) -> Result<Bytes, ReadError> {
         Ok(if *address == CONTRACT { Bytes::from_static(&[0xfe]) } else { Bytes::new() })
     }
+    fn proof(&self, at: StateAt, address: &Address, slots: &[U256]) -> Result<AccountProof, ReadError> {
+        let slot = |slot: &U256| StorageProof { slot: *slot, value: *slot + U256::from(1), nodes: vec![bytes()] };
+        let storage = slots.iter().map(slot).collect();
+        Ok(AccountProof { account: self.account(at, address)?, storage_root: TOPIC, nodes: vec![bytes()], storage })
+    }
+}
+
+fn bytes() -> Bytes {
+    Bytes::from_static(&[0xc0])
 }
 
 impl CallExecutor for Fake {
@@ -389,10 +402,45 @@ impl ConsensusInfo for Fake {
         let age = self.commit_age_ms.load(Ordering::Relaxed);
         ConsensusStatus { engine: "pbft".into(), last_commit_age_ms: Some(age), ..Default::default() }
     }
+    fn explain(&self) -> Explanation {
+        explained_without_engine()
+    }
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {
         height.is_none().then(Vec::new)
+    }
+    fn validator_name(&self, key: &basalt_primitives::PublicKey) -> Option<String> {
+        spec().validators.into_iter().find(|v| v.validator.public_key == *key).map(|v| v.name)
+    }
+    fn evidence(&self) -> Vec<basalt_primitives::system::evidence::Equivocation> {
+        Vec::new()
     }
     fn uptime_ms(&self) -> u64 {
         1
     }
+}
+
+/// What a node says whose engine has not started.
+fn explained_without_engine() -> Explanation {
+    let set = ValidatorSet::new(vec![Validator { public_key: PublicKey([1; 32]), power: 1 }]).expect("a set");
+    let params = BftParams {
+        block_interval_ms: 0,
+        round_timeout_ms: 1,
+        round_timeout_cap_ms: 1,
+        empty_block_ms: None,
+        clock_tolerance_ms: 0,
+    };
+    explain(&View {
+        node: "fake",
+        now: 0,
+        recorder: &Recorder::default(),
+        set: &set,
+        name: &|_| "v0".to_owned(),
+        name_of_account: &|_| "v0".to_owned(),
+        own: None,
+        connected: &|_| false,
+        round_trip_ms: None,
+        params: &params,
+        work_ms: None,
+        syncing: None,
+    })
 }

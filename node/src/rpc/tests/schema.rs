@@ -184,6 +184,8 @@ async fn answers_fit_the_execution_api() {
         ("eth_getTransactionCount", json!([account, "pending"])),
         ("eth_getCode", json!([CONTRACT, "latest"])),
         ("eth_getStorageAt", json!([CONTRACT, "0x0", "latest"])),
+        ("eth_getProof", json!([account, ["0x0", TOPIC], "latest"])),
+        ("eth_getProof", json!([CONTRACT, [], "latest"])),
         ("eth_getBlockByNumber", json!(["0x0", true])),
         ("eth_getBlockByNumber", json!(["0x1", false])),
         ("eth_getBlockByNumber", json!(["0x99", false])),

@@ -1,0 +1,263 @@
+//! Older states and proofs of them, over a real ledger and a real trie, against a model that keeps every state whole.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use alloy_trie::{Nibbles, TrieAccount, proof::verify_proof};
+use basalt_execution::{Executor, StateReader as _, StateTrie, genesis_state, trie::EMPTY_ROOT};
+use basalt_primitives::{
+    Address, B256, Block, ChainSpec, CommitCertificate, CommitSignature, Header, Height, Round, Seal, SealedBlock,
+    SecretKey, Signature, U256,
+    block::transactions_root,
+    header::HEADER_VERSION,
+    keccak256,
+    receipt::receipts_root,
+    state::{Account, StateChanges, StorageChanges},
+};
+use basalt_storage::{BlockCommit, GenesisState, Head, Ledger, OpenOptions, Outcome, Reader as _};
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::{Chain, StateView};
+use crate::{
+    rpc::ports::{CallExecutor as _, CallRequest, ChainReader as _, ReadError, StateAt},
+    validators::ValidatorSets,
+};
+
+fn spec() -> Arc<ChainSpec> {
+    let key = SecretKey::from_bytes(&[1; 32]).public_key();
+    let text = format!(
+        r#"{{
+            "name": "test", "chainId": 31337, "genesisTimeMs": 1700000000000, "hashFn": "sha256", "development": true,
+            "consensus": {{"engine": "pbft", "blockIntervalMs": 1000, "roundTimeoutMs": 1000, "roundTimeoutCapMs": 10000,
+                           "emptyBlockMs": null, "clockToleranceMs": 1000}},
+            "gasLimit": 30000000, "maxBlockBytes": 1048576, "fees": {{"kind": "zero"}}, "forks": {{"0": "osaka"}},
+            "validators": [{{"name": "a", "public_key": "{key}", "power": 1}}],
+            "alloc": {{"{}": {{"balance": "1000"}}}}
+        }}"#,
+        address(0)
+    );
+    Arc::new(ChainSpec::from_json(&text).unwrap().with_system_contracts())
+}
+
+fn address(n: u64) -> Address {
+    Address::left_padding_from(&(n + 0x1000).to_be_bytes())
+}
+
+#[derive(Clone, Default)]
+struct Model {
+    accounts: BTreeMap<Address, Account>,
+    slots: BTreeMap<(Address, U256), U256>,
+}
+
+struct World {
+    chain: Chain,
+    trie: StateTrie,
+    /// After each height.
+    models: Vec<Model>,
+    _dir: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let (dir, spec) = (tempfile::tempdir().unwrap(), spec());
+        let (changes, batch) = genesis_state(&spec).unwrap();
+        let genesis = GenesisState { changes: changes.clone(), trie: batch.updates, root: batch.root };
+        let ledger = Ledger::open(dir.path(), &spec, &OpenOptions::default(), || genesis).unwrap();
+        let chain = Chain {
+            genesis: spec.genesis_block().hash(),
+            sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), ledger.head().height()).unwrap(),
+            executor: Arc::new(Executor::new(Arc::clone(&spec))),
+            ledger: Arc::new(ledger),
+            spec,
+        };
+        let mut model = Model::default();
+        model.apply(&changes);
+        Self { chain, trie: StateTrie::open(batch.root, 1 << 20), models: vec![model], _dir: dir }
+    }
+
+    /// An empty block that yet changes the state.
+    fn commit(&mut self, changes: &StateChanges) {
+        let (head, hash_fn) = (self.chain.ledger.head(), self.chain.spec.hash_fn);
+        let block = SealedBlock::new(empty_block(&head, &self.chain.spec), hash_fn);
+        let certificate = CommitCertificate {
+            height: block.height(),
+            round: Round(0),
+            block_hash: block.hash(),
+            signatures: vec![CommitSignature { validator: 0, signature: Signature([1; 64]) }],
+        };
+        let batch = self.trie.apply(changes, &StateView(self.chain.ledger.snapshot())).unwrap();
+        let outcome = Outcome { state_root: batch.root, receipts_root: receipts_root(hash_fn, &[]), gas_used: 0 };
+        let commit = BlockCommit {
+            block: &block,
+            certificate: &certificate,
+            tx_hashes: &[],
+            receipts: &[],
+            skipped: &[],
+            changes,
+            trie: &batch.updates,
+            outcome,
+        };
+        self.chain.ledger.commit(&commit).unwrap();
+        self.trie.commit();
+        let mut model = self.models.last().unwrap().clone();
+        model.apply(changes);
+        self.models.push(model);
+    }
+}
+
+impl Model {
+    fn apply(&mut self, changes: &StateChanges) {
+        for (a, s) in &changes.storage {
+            self.slots.retain(|(of, _), _| !(s.wiped && of == a));
+            self.slots.extend(s.slots.iter().map(|(slot, v)| ((*a, *slot), *v)));
+        }
+        for (a, account) in &changes.accounts {
+            match account {
+                Some(account) => drop(self.accounts.insert(*a, *account)),
+                None => {
+                    self.accounts.remove(a);
+                    self.slots.retain(|(of, _), _| of != a);
+                }
+            }
+        }
+        self.slots.retain(|_, v| !v.is_zero());
+    }
+}
+
+fn empty_block(head: &Head, spec: &ChainSpec) -> Block {
+    let last_certificate = head.certificate.as_deref().cloned();
+    let header = Header {
+        version: HEADER_VERSION,
+        chain_id: spec.chain_id,
+        height: head.height().next(),
+        timestamp_ms: head.block.header().timestamp_ms + 1000,
+        parent_hash: head.hash(),
+        transactions_root: transactions_root(spec.hash_fn, &[]),
+        parent_state_root: head.outcome.state_root,
+        parent_receipts_root: head.outcome.receipts_root,
+        parent_gas_used: 0,
+        gas_limit: spec.gas_limit,
+        base_fee: 0,
+        proposer: address(0),
+        first_round: Round(0),
+        next_validators_hash: B256::repeat_byte(3),
+        last_certificate_hash: last_certificate.as_ref().map_or(B256::ZERO, |c| c.hash(spec.hash_fn)),
+        seal: Seal::None,
+    };
+    Block { header, last_certificate, transactions: Vec::new() }
+}
+
+fn changes(rng: &mut StdRng, model: &Model) -> StateChanges {
+    let mut changes = StateChanges::default();
+    for n in (0..40).filter(|_| rng.random_bool(0.2)).collect::<Vec<_>>() {
+        let a = address(n);
+        let exists = model.accounts.contains_key(&a);
+        if exists && rng.random_bool(0.15) {
+            changes.accounts.insert(a, None);
+            continue;
+        }
+        let account = Account { nonce: rng.random_range(0..5), balance: U256::from(1 + n), ..Account::default() };
+        changes.accounts.insert(a, Some(account));
+        if rng.random_bool(0.5) {
+            let count = rng.random_range(0..9);
+            let slot = |_| (U256::from(rng.random_range(0..12u64)), U256::from(rng.random_range(0..4u64)));
+            let slots = (0..count).map(slot).collect();
+            changes.storage.insert(a, StorageChanges { wiped: exists && rng.random_bool(0.2), slots });
+        }
+    }
+    changes
+}
+
+/// Verifies by a library of others that the proof shows what the model has.
+fn assert_proof(world: &World, height: u64, n: u64) {
+    let (a, model) = (address(n), &world.models[height as usize]);
+    let slots: Vec<U256> = (0..4).map(U256::from).collect();
+    let at = StateAt::Height(Height(height));
+    let found = world.chain.proof(at, &a, &slots).unwrap();
+    let root = world.chain.ledger.outcome(Height(height)).unwrap().unwrap().state_root;
+    assert_eq!(found.account, model.accounts.get(&a).copied(), "account {n} after {height}");
+    let leaf = found.account.map(|x| TrieAccount {
+        nonce: x.nonce,
+        balance: x.balance,
+        storage_root: found.storage_root,
+        code_hash: x.code_hash,
+    });
+    verify_proof(root, Nibbles::unpack(keccak256(a)), leaf.map(alloy_rlp::encode), &found.nodes).unwrap();
+    for (slot, proven) in slots.iter().zip(&found.storage) {
+        let value = model.slots.get(&(a, *slot)).copied().unwrap_or_default();
+        assert_eq!(proven.value, value, "slot {slot} of {n} after {height}");
+        let encoded = (!value.is_zero()).then(|| alloy_rlp::encode(value));
+        let key = Nibbles::unpack(keccak256(slot.to_be_bytes::<32>()));
+        if found.storage_root == EMPTY_ROOT {
+            assert!(proven.nodes.is_empty() && encoded.is_none());
+        } else {
+            verify_proof(found.storage_root, key, encoded, &proven.nodes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_older_state_is_proven_against_its_own_root() {
+    for seed in 0..2 {
+        let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(seed));
+        for _ in 0..12 {
+            let changes = changes(&mut rng, world.models.last().unwrap());
+            world.commit(&changes);
+        }
+        for height in 0..=12 {
+            (0..42).step_by(3).for_each(|n| assert_proof(&world, height, n));
+        }
+    }
+}
+
+#[test]
+fn a_proof_from_too_far_back_is_refused_with_the_limits() {
+    let mut world = World::new();
+    let mut many = StateChanges::default();
+    for n in 0..10_001u64 {
+        many.accounts.insert(address(n), Some(Account { nonce: 1, ..Account::default() }));
+    }
+    world.commit(&many);
+    let refused = world.chain.proof(StateAt::Height(Height(0)), &address(0), &[]).unwrap_err();
+    assert!(matches!(refused, ReadError::ProofTooOld { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("1024 blocks back and at most 10000 accounts"), "{refused}");
+    world.chain.proof(StateAt::Latest, &address(0), &[]).unwrap();
+}
+
+#[test]
+fn reads_and_calls_at_an_old_block_see_its_state_and_its_surroundings() {
+    let mut world = World::new();
+    // Returns the block's number and slot 0: NUMBER PUSH0 MSTORE PUSH0 SLOAD PUSH1 32 MSTORE PUSH1 64 PUSH0 RETURN.
+    let code = alloy_primitives::Bytes::from_static(&alloy_primitives::hex!("435f525f5460205260405ff3"));
+    let contract = address(7);
+    for height in 1..=5u64 {
+        let mut changes = StateChanges::default();
+        let account = Account { nonce: height, balance: U256::from(height), code_hash: keccak256(&code) };
+        changes.accounts.insert(contract, Some(account));
+        let slots = [(U256::ZERO, U256::from(height * 10))].into();
+        changes.storage.insert(contract, StorageChanges { wiped: false, slots });
+        changes.code.insert(keccak256(&code), code.clone());
+        world.commit(&changes);
+    }
+    let request = CallRequest { to: Some(contract), ..CallRequest::default() };
+    for height in 1..=5u64 {
+        let at = StateAt::Height(Height(height));
+        assert_eq!(world.chain.account(at, &contract).unwrap().unwrap().nonce, height);
+        assert_eq!(world.chain.storage(at, &contract, U256::ZERO).unwrap(), U256::from(height * 10));
+        assert_eq!(world.chain.code(at, &contract).unwrap(), code);
+        let output = world.chain.call(&request, at).unwrap();
+        let words = [U256::from(height), U256::from(height * 10)].map(|w| w.to_be_bytes::<32>()).concat();
+        assert_eq!(output[..], words[..], "a call at block {height}");
+        assert!(world.chain.estimate_gas(&request, at).unwrap() > 21_000);
+    }
+    assert_eq!(world.chain.code(StateAt::Height(Height(0)), &contract).unwrap().len(), 0, "before it was there");
+    let view = world.chain.state_at(StateAt::Height(Height(2))).unwrap();
+    assert_eq!(view.block_hash(3).unwrap(), None);
+    assert_eq!(view.block_hash(0).unwrap(), Some(world.chain.genesis));
+    while !world.chain.ledger.prune_history(2).unwrap().done {}
+    let refused = world.chain.account(StateAt::Height(Height(2)), &contract).unwrap_err();
+    let text = "state of block 2 is not kept here; this node keeps the last 3 blocks (3 to 5); ask an archive node";
+    assert_eq!(refused.to_string(), text);
+    assert_eq!(world.chain.account(StateAt::Height(Height(3)), &contract).unwrap().unwrap().nonce, 3);
+}
