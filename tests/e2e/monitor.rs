@@ -286,7 +286,7 @@ fn every_node_knows_all_nodes_and_tells_how_it_is_by_rpc_rest_and_command() {
     assert_eq!(rest(&format!("/nodes/{id}")).1["name"], "node4");
     assert!(rest("/nodes/nobody").1["error"].as_str().is_some_and(|e| e.contains("/api/v1/nodes")));
     assert_eq!(rest("/nothing").0, 404);
-    let run = |args: &[&str]| basalt_ok(&[&["monitor"], args, &["--rpc", net.url(2)]].concat());
+    let run = |args: &[&str]| basalt_ok(&[&["monitor"][..], args, &["--rpc", net.url(2)][..]].concat());
     for command in ["status", "nodes", "resources", "tps", "alerts"] {
         assert!(run(&[command]).lines().count() > 1, "{command}");
         assert!(serde_json::from_str::<Value>(&run(&[command, "--json"])).is_ok(), "{command}");

@@ -138,8 +138,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         &tokio::runtime::Handle::current(),
     )?;
     let peer_id = identity.peer_id().to_bytes();
-    let proof =
-        identities.validator.as_ref().map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
+    let proof = identities.validator.as_ref().map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
     let (driver, mailbox) = runtime::mailbox();
     let (executed_tx, executed) = watch::channel(chain.ledger.head().height());
     let (progress_tx, progress) = watch::channel(Progress::default());
