@@ -16,7 +16,7 @@ BASALT := $(CARGO_TARGET_DIR)/debug/basalt
 NET ?= basalt-net
 NODES ?= 4
 
-.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench
+.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench perf
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,13 +37,23 @@ status: ## what each node of the network is doing
 clean: down ## stop the network and delete its chain (what was built stays)
 	@rm -rf -- $(NET)
 
-build: bootstrap ## build the binary
+# Cargo tells what is stale by time alone, and by paths within a clone: what another clone has built here since looks fresh.
+.PHONY: mine
+mine:
+	@mkdir -p "$(CARGO_TARGET_DIR)"; \
+	if [ "$$(cat "$(CARGO_TARGET_DIR)/.clone" 2>/dev/null)" != "$(CURDIR)" ]; then \
+		find . \( -name node_modules -o -name target -o -name .git \) -prune -o \
+			\( -name '*.rs' -o -name '*.proto' -o -name '*.toml' \) -exec touch {} +; \
+		printf '%s\n' "$(CURDIR)" > "$(CARGO_TARGET_DIR)/.clone"; \
+	fi
+
+build: bootstrap mine ## build the binary
 	@cargo build --locked --workspace --bins
 
 bootstrap: ## install what the build needs (Debian, Ubuntu); quiet when nothing is missing
 	@deploy/bootstrap.sh
 
-test: ## every check that CI runs; `make test SUITES="lint rust"` runs some
+test: mine ## every check that CI runs; `make test SUITES="lint rust"` runs some
 	@deploy/bootstrap.sh --test
 	@tests/run.sh $(SUITES)
 
@@ -53,11 +63,15 @@ fmt: ## format the code
 lint: ## format check and clippy
 	@tests/run.sh fmt lint
 
-soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10)
+soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10), and simulate for as long
 	@tests/soak/run.sh $(or $(MINUTES),10)
+	@tests/soak/simulate.sh $(or $(MINUTES),10)
 
-bench: build ## measure a fresh network of four validators
-	@tests/bench/run.sh
+bench: build ## measure fresh networks of four validators, workload by workload (SECONDS_EACH=20)
+	@tests/bench/run.sh $(or $(SECONDS_EACH),20)
+
+perf: ## count the instructions of the hot paths and compare them with the baseline
+	@tests/perf/run.sh
 
 docker: ## the same network in containers, with Prometheus and Grafana
 	@compose=docker-compose; ! docker compose version >/dev/null 2>&1 || compose="docker compose"; \

@@ -11,6 +11,8 @@ contract Validators {
     uint8 public constant ADD = 1;
     uint8 public constant REMOVE = 2;
     uint8 public constant REPLACE = 3;
+    /// A member that went by a set override, not by vote (docs/adr/0015-set-override.md); in the log of changes only.
+    uint8 public constant OVERRIDE = 4;
 
     uint8 public constant OPEN = 1;
     uint8 public constant APPROVED = 2;
@@ -222,6 +224,29 @@ contract Validators {
             }
         }
         pending = 0;
+    }
+
+    /// Removes members that a set override has declared lost: more are gone for good than a vote could do without. Keys that
+    /// are no members are passed over; the others keep their order. One pass, so that the cost of a call is bounded.
+    function removeLost(bytes32[] calldata keys) external {
+        require(msg.sender == SYSTEM, "only the executor calls this");
+        for (uint256 i = 0; i < keys.length; i++) {
+            uint256 index = indexOf(keys[i]);
+            if (index < members.length) delete indexPlusOne[members[index].account];
+        }
+        uint256 kept = 0;
+        for (uint256 i = 0; i < members.length; i++) {
+            Member storage m = members[i];
+            if (indexPlusOne[m.account] == 0) {
+                former[m.key] = true;
+                changes.push(Change(uint64(block.number + 2), OVERRIDE, uint16(kept), 0, m.key, m.name));
+                continue;
+            }
+            if (kept != i) members[kept] = m;
+            indexPlusOne[m.account] = ++kept;
+        }
+        require(kept > 0, "the last validator cannot be removed");
+        while (members.length > kept) members.pop();
     }
 
     function decide(Proposal storage p, uint256 id, uint256 signed) private {

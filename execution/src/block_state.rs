@@ -2,17 +2,17 @@
 //! changed, and in the end says how the block's state differs from the one before it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
 use alloy_primitives::{
-    Address, B256, Bytes, KECCAK256_EMPTY, U256,
+    Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256,
     map::{AddressMap, B256Map, HashMap, hash_map},
 };
 use basalt_primitives::state::{Account, StateBefore, StateChanges, StorageChanges};
 use revm::{
-    Database,
+    Database, DatabaseRef,
     state::{AccountInfo, Bytecode, EvmState},
 };
 
@@ -106,11 +106,66 @@ pub(crate) struct BlockState<'a> {
     codes: &'a CodeCache,
     accounts: AddressMap<Entry>,
     new_code: B256Map<Bytecode>,
+    /// Hashes of blocks that only a simulation knows.
+    hashes: BTreeMap<u64, B256>,
 }
 
 impl<'a> BlockState<'a> {
     pub(crate) fn new(reader: &'a dyn StateReader, codes: &'a CodeCache) -> Self {
-        Self { reader, codes, accounts: AddressMap::default(), new_code: B256Map::default() }
+        let (accounts, new_code) = (AddressMap::default(), B256Map::default());
+        Self { reader, codes, accounts, new_code, hashes: BTreeMap::new() }
+    }
+
+    /// The account as it is now, without remembering it.
+    pub(crate) fn peek(&self, address: &Address) -> Result<Option<Account>, StateError> {
+        self.accounts.get(address).map_or_else(|| self.reader.account(address), |e| Ok(e.current))
+    }
+
+    /// The slot as it is now, without remembering it.
+    pub(crate) fn peek_slot(&self, address: &Address, slot: U256) -> Result<U256, StateError> {
+        let storage = self.accounts.get(address).and_then(|e| e.storage.as_ref());
+        match storage.and_then(|s| s.slots.get(&slot)) {
+            Some(known) => Ok(known.current),
+            None if storage.is_some_and(|s| s.wiped) => Ok(U256::ZERO),
+            None => self.reader.storage(address, slot),
+        }
+    }
+
+    /// Code by its hash; made ready for the EVM once and then shared.
+    pub(crate) fn code(&self, hash: B256) -> Result<Bytecode, StateError> {
+        if hash == KECCAK256_EMPTY {
+            return Ok(Bytecode::default());
+        }
+        if let Some(code) = self.new_code.get(&hash) {
+            return Ok(code.clone());
+        }
+        if let Some(code) = self.codes.get(&hash) {
+            return Ok(code);
+        }
+        let bytes = self.reader.code(&hash)?.ok_or(StateError::MissingCode(hash))?;
+        let code = bytecode(bytes);
+        self.codes.put(hash, code.clone());
+        Ok(code)
+    }
+
+    /// Gives an account code that no transaction made. It stays out of the shared cache.
+    pub(crate) fn put_code(&mut self, code: Bytes) -> B256 {
+        let hash = keccak256(&code);
+        if !code.is_empty() {
+            self.new_code.insert(hash, bytecode(code));
+        }
+        hash
+    }
+
+    /// Forgets an account's storage.
+    pub(crate) fn wipe(&mut self, address: Address) -> Result<(), StateError> {
+        self.entry(address)?.wipe();
+        Ok(())
+    }
+
+    /// Tells BLOCKHASH of a block that only a simulation knows.
+    pub(crate) fn put_hash(&mut self, height: u64, hash: B256) {
+        self.hashes.insert(height, hash);
     }
 
     fn entry(&mut self, address: Address) -> Result<&mut Entry, StateError> {
@@ -200,25 +255,25 @@ impl<'a> BlockState<'a> {
     }
 
     /// How the state differs from the one before the block.
-    pub(crate) fn into_changes(self) -> StateChanges {
-        let mut changed: Vec<(Address, Entry)> = self.accounts.into_iter().filter(|(_, e)| e.is_changed()).collect();
-        changed.sort_unstable_by_key(|(address, _)| *address);
+    pub(crate) fn changes(&self) -> StateChanges {
+        let mut changed: Vec<(&Address, &Entry)> = self.accounts.iter().filter(|(_, e)| e.is_changed()).collect();
+        changed.sort_unstable_by_key(|(address, _)| **address);
         let mut before = StateBefore { accounts: Vec::with_capacity(changed.len()), slots: Vec::new() };
         let (mut accounts, mut storage) = (Vec::with_capacity(changed.len()), Vec::new());
         for (address, entry) in changed {
-            accounts.push((address, entry.current));
+            accounts.push((*address, entry.current));
             before.accounts.push(entry.original);
             // The storage of a deleted account goes with it.
             if entry.current.is_some() {
-                storage.extend(entry.storage_changes(&mut before.slots).map(|s| (address, s)));
+                storage.extend(entry.storage_changes(&mut before.slots).map(|s| (*address, s)));
             }
         }
         let used: BTreeSet<B256> = accounts.iter().filter_map(|(_, a)| *a).map(|a| a.code_hash).collect();
         let code: Vec<(B256, Bytes)> = self
             .new_code
-            .into_iter()
-            .filter(|(hash, _)| used.contains(hash))
-            .map(|(hash, code)| (hash, code.original_bytes()))
+            .iter()
+            .filter(|(hash, _)| used.contains(*hash))
+            .map(|(hash, code)| (*hash, code.original_bytes()))
             .collect();
         StateChanges {
             accounts: accounts.into_iter().collect(),
@@ -233,6 +288,20 @@ fn is_empty(a: &Account) -> bool {
     a.nonce == 0 && a.balance.is_zero() && a.code_hash == KECCAK256_EMPTY
 }
 
+fn bytecode(bytes: Bytes) -> Bytecode {
+    Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes))
+}
+
+fn info_of(a: Account) -> AccountInfo {
+    AccountInfo {
+        balance: a.balance,
+        nonce: a.nonce,
+        code_hash: a.code_hash,
+        account_id: None,
+        code: (a.code_hash == KECCAK256_EMPTY).then(Bytecode::default),
+    }
+}
+
 const fn account_of(info: &AccountInfo) -> Account {
     Account { nonce: info.nonce, balance: info.balance, code_hash: info.code_hash }
 }
@@ -241,29 +310,11 @@ impl Database for BlockState<'_> {
     type Error = StateError;
 
     fn basic(&mut self, address: Address) -> Result<Option<AccountInfo>, StateError> {
-        Ok(self.account(address)?.map(|a| AccountInfo {
-            balance: a.balance,
-            nonce: a.nonce,
-            code_hash: a.code_hash,
-            account_id: None,
-            code: (a.code_hash == KECCAK256_EMPTY).then(Bytecode::default),
-        }))
+        Ok(self.account(address)?.map(info_of))
     }
 
     fn code_by_hash(&mut self, hash: B256) -> Result<Bytecode, StateError> {
-        if hash == KECCAK256_EMPTY {
-            return Ok(Bytecode::default());
-        }
-        if let Some(code) = self.new_code.get(&hash) {
-            return Ok(code.clone());
-        }
-        if let Some(code) = self.codes.get(&hash) {
-            return Ok(code);
-        }
-        let bytes = self.reader.code(&hash)?.ok_or(StateError::MissingCode(hash))?;
-        let code = Bytecode::new_raw_checked(bytes.clone()).unwrap_or_else(|_| Bytecode::new_legacy(bytes));
-        self.codes.put(hash, code.clone());
-        Ok(code)
+        self.code(hash)
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, StateError> {
@@ -271,6 +322,30 @@ impl Database for BlockState<'_> {
     }
 
     fn block_hash(&mut self, height: u64) -> Result<B256, StateError> {
-        Ok(self.reader.block_hash(height)?.unwrap_or_default())
+        self.block_hash_ref(height)
+    }
+}
+
+/// What is now, read without remembering it: the state before a transaction, for tracers.
+impl DatabaseRef for BlockState<'_> {
+    type Error = StateError;
+
+    fn basic_ref(&self, address: Address) -> Result<Option<AccountInfo>, StateError> {
+        Ok(self.peek(&address)?.map(info_of))
+    }
+
+    fn code_by_hash_ref(&self, hash: B256) -> Result<Bytecode, StateError> {
+        self.code(hash)
+    }
+
+    fn storage_ref(&self, address: Address, slot: U256) -> Result<U256, StateError> {
+        self.peek_slot(&address, slot)
+    }
+
+    fn block_hash_ref(&self, height: u64) -> Result<B256, StateError> {
+        match self.hashes.get(&height) {
+            Some(hash) => Ok(*hash),
+            None => Ok(self.reader.block_hash(height)?.unwrap_or_default()),
+        }
     }
 }

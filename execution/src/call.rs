@@ -1,6 +1,4 @@
-//! Calls that change nothing: `eth_call` and `eth_estimateGas`.
-//!
-//! State overrides need no support here: wrap the [`StateReader`].
+//! Calls that change nothing: `eth_call`, `eth_estimateGas` and `eth_createAccessList`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,8 +6,8 @@ use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, Bytes, KECCAK256_EMPTY, TxKind, U256};
 use basalt_primitives::{Log, chainspec::EvmFork};
 use revm::{
-    ExecuteEvm,
-    context::TxEnv,
+    ExecuteEvm, InspectEvm as _,
+    context::{CfgEnv, TxEnv},
     context_interface::{
         Cfg as _,
         either::Either,
@@ -17,9 +15,10 @@ use revm::{
         transaction::TransactionType,
     },
 };
+use revm_inspectors::access_list::AccessListInspector;
 
 use crate::{
-    BlockEnv, Executor, SkipReason, StateError, StateReader,
+    BlockEnv, Executor, SkipReason, StateError, StateOverrides, StateReader,
     block_state::BlockState,
     evm::{self, BlockEvm},
     executor::panic_message,
@@ -28,6 +27,9 @@ use crate::{
 
 /// A gas estimate is at most this part above what would do: 1/64, as go-ethereum's tolerance of 1.5 %.
 const TOLERANCE: u64 = 64;
+
+/// A call whose access list has not settled after so many rounds is given up.
+const ACCESS_LIST_ROUNDS: usize = 16;
 
 /// A call or an unsigned transaction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +101,15 @@ pub enum CallError {
     Failed(String),
 }
 
+/// What a call would touch, if it were told beforehand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accessed {
+    /// Accounts and slots, without those that are warm anyway.
+    pub list: AccessList,
+    /// How the call ended, and what it used, with that list.
+    pub outcome: CallOutcome,
+}
+
 impl Executor {
     /// Runs a call on a state without changing it. The nonce and whether the caller has code are not looked at, and the
     /// fee only when a gas price is named.
@@ -107,10 +118,11 @@ impl Executor {
         env: &BlockEnv,
         request: &CallRequest,
         state: &dyn StateReader,
+        overrides: &StateOverrides,
     ) -> Result<CallOutcome, CallError> {
         guarded(|| {
             let gas = request.gas.unwrap_or(env.gas_limit).min(env.gas_limit);
-            let ran = Caller::new(self, env, request, state).run(request, gas)?;
+            let ran = Caller::new(self, env, request, state, overrides)?.run(request, gas)?;
             Ok(outcome(ran))
         })
     }
@@ -121,35 +133,80 @@ impl Executor {
         env: &BlockEnv,
         request: &CallRequest,
         state: &dyn StateReader,
+        overrides: &StateOverrides,
     ) -> Result<u64, CallError> {
         guarded(|| {
-            let mut caller = Caller::new(self, env, request, state);
+            let mut caller = Caller::new(self, env, request, state, overrides)?;
             let most = caller.allowance(self.spec().fork_at(env.height), request)?;
             if caller.is_transfer(request)? && most >= TRANSFER_GAS {
                 return Ok(TRANSFER_GAS);
             }
             let first = caller.run(request, most)?;
-            let (mut low, hint) = match &first {
+            let (low, hint) = match &first {
                 ExecutionResult::Success { gas, .. } => {
                     let spent = gas.total_gas_spent();
                     (gas.tx_gas_used().saturating_sub(1), (spent + 2300).saturating_mul(64) / 63)
                 }
                 failed => return Err(failure(failed, most)),
             };
-            // What it spent, with room for the 63/64 rule, is most often enough: try that first.
-            let mut high = most;
-            let mut next = hint;
-            while low + 1 < high && high - low > high / TOLERANCE {
-                let gas = next.clamp(low + 1, high - 1);
-                if caller.succeeds(request, gas)? {
-                    high = gas
-                } else {
-                    low = gas
-                }
-                next = low.saturating_mul(2).min(low + (high - low) / 2);
-            }
-            Ok(high)
+            caller.least(request, low, most, hint)
         })
+    }
+
+    /// The accounts and slots that a call touches. The list may change what the call does (it sees other gas), so it is
+    /// made again with the list until it stays.
+    pub fn access_list(
+        &self,
+        env: &BlockEnv,
+        request: &CallRequest,
+        state: &dyn StateReader,
+        overrides: &StateOverrides,
+    ) -> Result<Accessed, CallError> {
+        guarded(|| {
+            let gas = request.gas.unwrap_or(env.gas_limit).min(env.gas_limit);
+            let mut request = request.clone();
+            for _ in 0..ACCESS_LIST_ROUNDS {
+                let mut before = BlockState::new(state, &self.codes);
+                before.override_accounts(overrides)?;
+                let (block, cfg) = rules(self, env, &request);
+                let tx = tx_env(&request, gas, cfg.chain_id);
+                let inspector = AccessListInspector::new(request.access_list.clone());
+                let mut evm = evm::watched(before, block, cfg, inspector);
+                let ran = evm.inspect_one_tx(tx).map_err(|e| refused(e, &request, env))?;
+                let list = evm.inspector.into_access_list();
+                if list == request.access_list {
+                    return Ok(Accessed { list, outcome: outcome(ran) });
+                }
+                request.access_list = list;
+            }
+            Err(CallError::Failed(format!("its access list changes with the list, {ACCESS_LIST_ROUNDS} times")))
+        })
+    }
+}
+
+/// The rules a call runs by.
+pub(crate) fn rules(executor: &Executor, env: &BlockEnv, request: &CallRequest) -> (revm::context::BlockEnv, CfgEnv) {
+    let mut cfg = evm::config(executor.spec().fork_at(env.height), executor.spec().chain_id);
+    cfg.disable_nonce_check = true;
+    cfg.disable_eip3607 = true;
+    cfg.tx_gas_limit_cap = Some(u64::MAX);
+    let mut block = env.to_revm();
+    if is_free(request) {
+        cfg.disable_base_fee = true;
+        block.basefee = 0;
+    }
+    (block, cfg)
+}
+
+/// Why a call could not begin.
+pub(crate) fn refused(e: EVMError<StateError>, request: &CallRequest, env: &BlockEnv) -> CallError {
+    match e {
+        EVMError::Transaction(e) => {
+            let price = request.gas_price.unwrap_or_default();
+            CallError::Invalid(SkipReason::from_revm(e, price, env.base_fee, env.gas_limit))
+        }
+        EVMError::Database(e) => e.into(),
+        other => CallError::Failed(other.to_string()),
     }
 }
 
@@ -160,30 +217,39 @@ struct Caller<'a> {
 }
 
 impl<'a> Caller<'a> {
-    fn new(executor: &'a Executor, env: &'a BlockEnv, request: &CallRequest, state: &'a dyn StateReader) -> Self {
-        let mut cfg = evm::config(executor.spec().fork_at(env.height), executor.spec().chain_id);
-        cfg.disable_nonce_check = true;
-        cfg.disable_eip3607 = true;
-        cfg.tx_gas_limit_cap = Some(u64::MAX);
-        let mut block = env.to_revm();
-        if is_free(request) {
-            cfg.disable_base_fee = true;
-            block.basefee = 0;
+    fn new(
+        executor: &'a Executor,
+        env: &'a BlockEnv,
+        request: &CallRequest,
+        state: &'a dyn StateReader,
+        overrides: &StateOverrides,
+    ) -> Result<Self, CallError> {
+        let mut before = BlockState::new(state, &executor.codes);
+        before.override_accounts(overrides)?;
+        let (block, cfg) = rules(executor, env, request);
+        Ok(Self { evm: evm::evm_over(before, block, cfg), env })
+    }
+
+    /// The least gas above `low` and up to `high`, with which the call is known to succeed, by halving.
+    fn least(&mut self, request: &CallRequest, mut low: u64, mut high: u64, hint: u64) -> Result<u64, CallError> {
+        // What it spent, with room for the 63/64 rule, is most often enough: try that first.
+        let mut next = hint;
+        while low + 1 < high && high - low > high / TOLERANCE {
+            let gas = next.clamp(low + 1, high - 1);
+            if self.succeeds(request, gas)? {
+                high = gas
+            } else {
+                low = gas
+            }
+            next = low.saturating_mul(2).min(low + (high - low) / 2);
         }
-        Self { evm: evm::evm_over(BlockState::new(state, &executor.codes), block, cfg), env }
+        Ok(high)
     }
 
     fn run(&mut self, request: &CallRequest, gas: u64) -> Result<ExecutionResult, CallError> {
         let chain_id = self.evm.ctx.cfg.chain_id;
-        match self.evm.transact(tx_env(request, gas, chain_id)) {
-            Ok(ran) => Ok(ran.result),
-            Err(EVMError::Transaction(e)) => {
-                let price = request.gas_price.unwrap_or_default();
-                Err(CallError::Invalid(SkipReason::from_revm(e, price, self.env.base_fee, self.env.gas_limit)))
-            }
-            Err(EVMError::Database(e)) => Err(e.into()),
-            Err(other) => Err(CallError::Failed(other.to_string())),
-        }
+        let ran = self.evm.transact(tx_env(request, gas, chain_id));
+        ran.map(|ran| ran.result).map_err(|e| refused(e, request, self.env))
     }
 
     fn succeeds(&mut self, request: &CallRequest, gas: u64) -> Result<bool, CallError> {
@@ -226,7 +292,7 @@ fn is_free(request: &CallRequest) -> bool {
     request.gas_price.unwrap_or_default() == 0
 }
 
-fn tx_env(request: &CallRequest, gas: u64, chain_id: u64) -> TxEnv {
+pub(crate) fn tx_env(request: &CallRequest, gas: u64, chain_id: u64) -> TxEnv {
     let tx_type = if !request.authorizations.is_empty() {
         TransactionType::Eip7702
     } else if request.max_priority_fee_per_gas.is_some() {
@@ -255,7 +321,7 @@ fn tx_env(request: &CallRequest, gas: u64, chain_id: u64) -> TxEnv {
     }
 }
 
-fn outcome(ran: ExecutionResult) -> CallOutcome {
+pub(crate) fn outcome(ran: ExecutionResult) -> CallOutcome {
     let gas_used = ran.gas().tx_gas_used();
     let output = ran.output().cloned().unwrap_or_default();
     let end = match &ran {

@@ -16,8 +16,10 @@ use revm::{
 use crate::{block_state::BlockState, env::spec_id, precompiles::precompiles, skip::SkipReason};
 
 /// The EVM over a block's state.
-pub(crate) type BlockEvm<'a> =
-    MainnetEvm<Context<RevmBlock, TxEnv, CfgEnv, BlockState<'a>, Journal<BlockState<'a>>, ()>>;
+pub(crate) type BlockEvm<'a, I = ()> = MainnetEvm<BlockContext<'a>, I>;
+
+/// What an EVM over a block's state knows.
+pub(crate) type BlockContext<'a> = Context<RevmBlock, TxEnv, CfgEnv, BlockState<'a>, Journal<BlockState<'a>>, ()>;
 
 /// revm's configuration of a fork on this chain.
 pub(crate) fn config(fork: EvmFork, chain_id: u64) -> CfgEnv {
@@ -26,11 +28,16 @@ pub(crate) fn config(fork: EvmFork, chain_id: u64) -> CfgEnv {
 
 /// Builds an EVM over a state.
 pub(crate) fn evm_over<'a>(state: BlockState<'a>, block: RevmBlock, cfg: CfgEnv) -> BlockEvm<'a> {
-    let mut ctx: Context<RevmBlock, TxEnv, CfgEnv, BlockState<'a>> = Context::new(state, cfg.spec);
+    watched(state, block, cfg, ())
+}
+
+/// Builds an EVM that tells an inspector what it does.
+pub(crate) fn watched<'a, I>(state: BlockState<'a>, block: RevmBlock, cfg: CfgEnv, inspector: I) -> BlockEvm<'a, I> {
+    let mut ctx: BlockContext<'a> = Context::new(state, cfg.spec);
     ctx.block = block;
     let precompiles = precompiles(cfg.spec);
     ctx.cfg = cfg;
-    let mut evm = ctx.build_mainnet();
+    let mut evm = ctx.build_mainnet_with_inspector(inspector);
     evm.precompiles = precompiles;
     evm
 }

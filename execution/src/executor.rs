@@ -3,13 +3,16 @@
 use std::{
     any::Any,
     borrow::Borrow,
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
 use alloy_eips::eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
 use alloy_primitives::{B256, U256, keccak256};
-use basalt_primitives::{ChainSpec, Receipt, Transaction, chainspec::EvmFork, state::StateChanges, tx::Payload};
+use basalt_primitives::{
+    ChainSpec, Height, PublicKey, Receipt, Transaction, chainspec::EvmFork, state::StateChanges, tx::Payload,
+};
 use revm::{
     ExecuteEvm,
     context_interface::{Cfg as _, result::EVMError},
@@ -44,6 +47,11 @@ pub enum ExecError {
         /// What the panic said.
         message: String,
     },
+    /// The validator contract did not remove validators that a set override declares lost.
+    #[error(
+        "the validator contract did not carry out the set override of this height: {0}; give this node the file the others have"
+    )]
+    Override(String),
     /// revm refused the block itself.
     #[error("the EVM refused the block: {0}; keep the dump and report it")]
     Evm(String),
@@ -82,10 +90,14 @@ pub struct Built<T> {
     pub dropped: Vec<(B256, SkipReason)>,
 }
 
+/// Keys that set overrides remove, by the height at whose start they do.
+pub type Overrides = BTreeMap<Height, Vec<PublicKey>>;
+
 /// Runs transactions by the rules of one chain.
 #[derive(Debug)]
 pub struct Executor {
     spec: Arc<ChainSpec>,
+    overrides: Overrides,
     pub(crate) codes: CodeCache,
     fast_transfers: bool,
 }
@@ -94,7 +106,14 @@ impl Executor {
     /// An executor for a chain.
     #[must_use]
     pub fn new(spec: Arc<ChainSpec>) -> Self {
-        Self { spec, codes: CodeCache::default(), fast_transfers: true }
+        Self { spec, overrides: Overrides::new(), codes: CodeCache::default(), fast_transfers: true }
+    }
+
+    /// Removes validators at the start of these blocks, as set overrides say (ADR-0015).
+    #[must_use]
+    pub fn with_overrides(mut self, overrides: Overrides) -> Self {
+        self.overrides = overrides;
+        self
     }
 
     /// Sends every transaction through the EVM: the reference that the fast path is compared with.
@@ -221,7 +240,7 @@ impl From<StateError> for Failure {
 }
 
 /// A block under execution.
-struct RunningBlock<'a> {
+pub(crate) struct RunningBlock<'a> {
     executor: &'a Executor,
     env: &'a BlockEnv,
     reader: &'a dyn StateReader,
@@ -234,7 +253,11 @@ struct RunningBlock<'a> {
 }
 
 impl<'a> RunningBlock<'a> {
-    fn open(executor: &'a Executor, env: &'a BlockEnv, reader: &'a dyn StateReader) -> Result<Self, ExecError> {
+    pub(crate) fn open(
+        executor: &'a Executor,
+        env: &'a BlockEnv,
+        reader: &'a dyn StateReader,
+    ) -> Result<Self, ExecError> {
         let fork = executor.spec.fork_at(env.height);
         let mut state = BlockState::new(reader, &executor.codes);
         store_parent_hash(env, fork, &mut state)?;
@@ -242,17 +265,21 @@ impl<'a> RunningBlock<'a> {
         let cfg = evm::config(fork, executor.spec.chain_id);
         let rules = TransferRules::new(cfg.spec, cfg.chain_id, cfg.tx_gas_limit_cap());
         let mut evm = evm::evm_over(state, env.to_revm(), cfg);
-        system::apply_change(&executor.spec, env, reader, &mut evm)?;
+        match executor.overrides.get(&env.height) {
+            // A change that was approved waits for the next block, which knows the set without the lost.
+            Some(lost) => system::remove_lost(lost, &mut evm)?,
+            None => system::apply_change(&executor.spec, env, reader, &mut evm)?,
+        }
         Ok(Self { executor, env, reader, rules, evm, receipts: Vec::new(), gas_used: 0, committing: false })
     }
 
     fn close(self, skipped: Vec<(usize, B256, SkipReason)>) -> Executed {
-        let changes = self.evm.ctx.journaled_state.database.into_changes();
+        let changes = self.evm.ctx.journaled_state.database.changes();
         Executed { receipts: self.receipts, changes, gas_used: self.gas_used, skipped }
     }
 
     /// Runs one transaction with at most `gas_left` gas.
-    fn run(&mut self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
+    pub(crate) fn run(&mut self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
         self.admit(tx, gas_left)?;
         let state = &mut self.evm.ctx.journaled_state.database;
         let outcome = if self.executor.fast_transfers && transfer(&self.rules, self.env, tx, state)? {
@@ -312,6 +339,19 @@ impl<'a> RunningBlock<'a> {
         self.evm.ctx.journaled_state.database.commit(ran.state)?;
         self.committing = false;
         Ok(ran.result.into())
+    }
+
+    /// Gives away the state as it is between two transactions, with the rules to run the next one by: for a tracer, who
+    /// gives it back.
+    pub(crate) fn lend(&mut self) -> (BlockState<'a>, (revm::context::BlockEnv, revm::context::CfgEnv)) {
+        let empty = BlockState::new(self.reader, &self.executor.codes);
+        let state = std::mem::replace(&mut self.evm.ctx.journaled_state.database, empty);
+        (state, (self.env.to_revm(), self.evm.ctx.cfg.clone()))
+    }
+
+    /// Takes the state back.
+    pub(crate) fn give_back(&mut self, state: BlockState<'a>) {
+        self.evm.ctx.journaled_state.database = state;
     }
 
     /// A fresh EVM over the same state: a panic may have left the old one's journal in any shape.

@@ -80,6 +80,25 @@ pub(crate) fn apply_change(
     Ok(())
 }
 
+/// Lost validators that one call removes: their logs cost the most gas, of which a system call has 30 million.
+const LOST_A_CALL: usize = 64;
+
+/// Carries a set override out: removes the lost validators from the set of two heights on.
+pub(crate) fn remove_lost(lost: &[PublicKey], evm: &mut BlockEvm<'_>) -> Result<(), ExecError> {
+    for some in lost.chunks(LOST_A_CALL) {
+        let data = calls::remove_lost(some);
+        let ran = evm.system_call_with_caller(SYSTEM_CALLER, VALIDATORS, data).map_err(|e| match e {
+            EVMError::Database(e) => ExecError::State(e),
+            other => ExecError::Evm(other.to_string()),
+        })?;
+        if !ran.result.is_success() {
+            return Err(ExecError::Override(format!("{:?}", ran.result)));
+        }
+        evm.ctx.journaled_state.database.commit(ran.state)?;
+    }
+    Ok(())
+}
+
 /// Bit i: the i-th validator of the newest set has signed one of the certificates that the bodies of the last blocks before
 /// `height` carry. The block at hand is left out, so that the answer follows from its parent's ledger alone.
 fn taking_part(spec: &ChainSpec, height: Height, reader: &dyn StateReader) -> Result<U256, StateError> {

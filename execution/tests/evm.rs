@@ -15,7 +15,8 @@ use alloy_eips::{
 };
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
 use basalt_execution::{
-    BuildLimits, CallEnd, CallError, CallRequest, ExecError, MemoryState, SkipReason, StateError, StateReader,
+    BuildLimits, CallEnd, CallError, CallRequest, ExecError, MemoryState, SkipReason, StateError, StateOverrides,
+    StateReader,
 };
 use basalt_primitives::{Transaction, chainspec::EvmFork, state::Account, tx::NativeTx};
 use common::*;
@@ -202,7 +203,7 @@ fn the_history_contract_serves_parent_hashes() {
     let mut at_2 = env(0);
     at_2.height = basalt_primitives::Height(2);
     let ask = CallRequest { to: Some(HISTORY_STORAGE_ADDRESS), input: word(0), ..CallRequest::default() };
-    let told = chain.executor.call(&at_2, &ask, &after).unwrap();
+    let told = chain.executor.call(&at_2, &ask, &after, &StateOverrides::new()).unwrap();
     assert_eq!((told.end, told.output.as_ref()), (CallEnd::Success, B256::repeat_byte(0x11).as_slice()));
 }
 
@@ -222,14 +223,17 @@ fn calls_answer_and_change_nothing() {
     let chain = with_code(&code);
     let from = CONTRACT; // A contract may call as well: EIP-3607 is for transactions.
     let ask = |input: Bytes| CallRequest { from, to: Some(CONTRACT), input, ..CallRequest::default() };
-    let told = chain.executor.call(&env(9), &ask(Bytes::new()), &chain.state).unwrap();
+    let told = chain.executor.call(&env(9), &ask(Bytes::new()), &chain.state, &StateOverrides::new()).unwrap();
     assert_eq!(told.end, CallEnd::Success);
     assert_eq!(U256::from_be_slice(&told.output), U256::from_be_slice(from.as_slice()));
-    let reverted = chain.executor.call(&env(9), &ask(word(42)), &chain.state).unwrap();
+    let reverted = chain.executor.call(&env(9), &ask(word(42)), &chain.state, &StateOverrides::new()).unwrap();
     assert_eq!((reverted.end, reverted.output), (CallEnd::Revert, word(42)));
-    assert_eq!(chain.executor.estimate_gas(&env(9), &ask(word(42)), &chain.state), Err(CallError::Revert(word(42))));
+    assert_eq!(
+        chain.executor.estimate_gas(&env(9), &ask(word(42)), &chain.state, &StateOverrides::new()),
+        Err(CallError::Revert(word(42)))
+    );
     let poor = CallRequest { value: U256::from(1), from: Address::repeat_byte(1), ..ask(Bytes::new()) };
-    let refused = chain.executor.call(&env(9), &poor, &chain.state).unwrap_err();
+    let refused = chain.executor.call(&env(9), &poor, &chain.state, &StateOverrides::new()).unwrap_err();
     assert!(matches!(refused, CallError::Invalid(SkipReason::InsufficientFunds { .. })), "{refused}");
 }
 
@@ -240,8 +244,8 @@ fn an_estimate_is_enough_and_not_much_more() {
     let code = [0x60, 0x01, 0x5f, 0x55, 0x60, 0x01, 0x60, 0x01, 0x55, 0x60, 0x01, 0x60, 0x02, 0x55];
     let chain = with_code(&code);
     let ask = CallRequest { from: wallet(1).address, to: Some(CONTRACT), ..CallRequest::default() };
-    let estimate = chain.executor.estimate_gas(&env(0), &ask, &chain.state).unwrap();
-    let used = chain.executor.call(&env(0), &ask, &chain.state).unwrap().gas_used;
+    let estimate = chain.executor.estimate_gas(&env(0), &ask, &chain.state, &StateOverrides::new()).unwrap();
+    let used = chain.executor.call(&env(0), &ask, &chain.state, &StateOverrides::new()).unwrap().gas_used;
     assert!(estimate >= used && estimate < used + used / 32, "{estimate} for {used}");
     let run = |gas| {
         let tx = wallet(1).sign(eip1559(0, TxKind::Call(CONTRACT), 0, gas, Bytes::new()));
@@ -250,9 +254,12 @@ fn an_estimate_is_enough_and_not_much_more() {
     assert!(run(estimate) && !run(used - 1));
     let transfer =
         CallRequest { from: wallet(1).address, to: Some(wallet(9).address), value: U256::from(1), ..ask.clone() };
-    assert_eq!(chain.executor.estimate_gas(&env(0), &transfer, &chain.state), Ok(21_000));
+    assert_eq!(chain.executor.estimate_gas(&env(0), &transfer, &chain.state, &StateOverrides::new()), Ok(21_000));
     let tight = CallRequest { gas: Some(30_000), ..ask };
-    assert_eq!(chain.executor.estimate_gas(&env(0), &tight, &chain.state), Err(CallError::Allowance(30_000)));
+    assert_eq!(
+        chain.executor.estimate_gas(&env(0), &tight, &chain.state, &StateOverrides::new()),
+        Err(CallError::Allowance(30_000))
+    );
 }
 
 /// A state that panics or fails when one account is read.

@@ -144,7 +144,7 @@ fn parse(line: &str) -> Option<Equivocation> {
 
 #[cfg(test)]
 mod tests {
-    use basalt_bft::message::Vote;
+    use basalt_bft::message::{Proposal, Vote};
     use basalt_primitives::{SecretKey, Validator};
 
     use super::*;
@@ -173,6 +173,36 @@ mod tests {
             assert!(proof.holds(GENESIS));
             assert!(!proof.holds(B256::ZERO), "no evidence on another chain");
         }
+    }
+
+    /// The contract rebuilds these bytes from height, round and hash alone.
+    #[test]
+    fn what_a_proposer_signs_is_what_the_chain_checks() {
+        let json = serde_json::json!({
+            "name": "test", "chainId": 1, "genesisTimeMs": 1, "hashFn": "sha256", "development": true,
+            "consensus": { "engine": "pbft", "blockIntervalMs": 0, "roundTimeoutMs": 1000, "roundTimeoutCapMs": 1000,
+                "emptyBlockMs": null, "clockToleranceMs": 1 },
+            "gasLimit": 30_000_000, "maxBlockBytes": 1 << 20, "fees": { "kind": "zero" }, "forks": { "0": "osaka" },
+            "validators": [{ "name": "one", "public_key": SecretKey::from_bytes(&[3; 32]).public_key(), "power": 1 }],
+            "alloc": {},
+        });
+        let key = SecretKey::from_bytes(&[3; 32]);
+        let signed = |time: u64| {
+            let mut json = json.clone();
+            json["genesisTimeMs"] = time.into();
+            let block = basalt_primitives::ChainSpec::from_json(&json.to_string()).expect("sound").genesis_block();
+            let (height, round) = (block.height(), Round(4));
+            let message =
+                Message::Proposal(Proposal { height, round, block, justification: Vec::new(), prepared: None });
+            let signature = key.sign(message.signing_layout(GENESIS).as_slice());
+            SignedMessage { from: 0, message, signature }
+        };
+        let set = ValidatorSet::new(vec![Validator { public_key: key.public_key(), power: 1 }]).expect("one validator");
+        let evidence =
+            Evidence { validator: 0, height: Height(0), round: Round(4), first: signed(1), second: signed(2) };
+        let proof = equivocation(&evidence, &set).expect("proposals are taken");
+        assert_eq!(proof.kind, Step::Proposal);
+        assert!(proof.holds(GENESIS));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The Basalt node: everything around the engines, the executor and the ledger that makes them a running process.
 
+pub mod audit;
 pub mod bench;
 pub mod chain;
 mod client;

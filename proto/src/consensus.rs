@@ -58,6 +58,7 @@ const RECORD_FIELDS: &[Field] = &[
     Field::message(2, "vote", 1, &[Field::message(2, "prepared block", 1, PREPARED_FIELDS)]),
     Field::bytes(3, "round", 1, 64),
     Field::message(4, "recovered entry", 1, &[Field::message(3, "prepared block", 1, PREPARED_FIELDS)]),
+    Field::bytes(5, "released entry", 1, 64),
 ];
 
 /// The encoding of a signed message.
@@ -88,11 +89,15 @@ pub fn encode_record(r: &Record) -> Vec<u8> {
             R::Vote(pb::VoteRecord { height: height.0, prepared: Some(prepared_to_pb(prepared)) })
         }
         Record::Round { height, round } => R::Round(pb::RoundRecord { height: height.0, round: round.0 }),
-        Record::Recovered { height, round, prepared } => R::Recovered(pb::RecoveredRecord {
+        Record::Recovered { height, round, prepared, answers } => R::Recovered(pb::RecoveredRecord {
             height: height.0,
             round: round.0,
             prepared: prepared.as_ref().map(prepared_to_pb),
+            answers: *answers,
         }),
+        Record::Released { genesis, answers } => {
+            R::Released(pb::ReleasedRecord { genesis: copy(genesis.as_slice()), answers: *answers })
+        }
     };
     pb::Record { record: Some(record) }.encode_to_vec()
 }
@@ -112,7 +117,9 @@ pub fn decode_record(bytes: impl Into<Bytes>, hash_fn: HashFn) -> Result<Record,
             height: codec::height("recovered height", r.height)?,
             round: Round(r.round),
             prepared: r.prepared.map(|p| prepared_from_pb(p, hash_fn)).transpose()?,
+            answers: r.answers,
         },
+        R::Released(r) => Record::Released { genesis: codec::hash("genesis hash", &r.genesis)?, answers: r.answers },
     })
 }
 

@@ -10,20 +10,23 @@ export const mnemonic = 'test test test test test test test test test test test 
 export const chainId = 31337n;
 
 /** Compiles contracts/Ledger.sol. */
-export function ledger() {
-  const content = readFileSync(new URL('./contracts/Ledger.sol', import.meta.url), 'utf8');
+export const ledger = () => compile('Ledger');
+
+/** Compiles a contract of contracts/, of the file's name. */
+export function compile(name) {
+  const content = readFileSync(new URL(`./contracts/${name}.sol`, import.meta.url), 'utf8');
   const output = JSON.parse(
     solc.compile(
       JSON.stringify({
         language: 'Solidity',
-        sources: { 'Ledger.sol': { content } },
+        sources: { [`${name}.sol`]: { content } },
         settings: { optimizer: { enabled: true }, outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object'] } } },
       }),
     ),
   );
   const errors = (output.errors ?? []).filter((e) => e.severity === 'error');
   if (errors.length > 0) throw new Error(errors.map((e) => e.formattedMessage).join('\n'));
-  const { abi, evm } = output.contracts['Ledger.sol'].Ledger;
+  const { abi, evm } = output.contracts[`${name}.sol`][name];
   return { abi, bytecode: `0x${evm.bytecode.object}` };
 }
 

@@ -35,7 +35,10 @@ fn a_network_that_is_not_for_development_has_encrypted_keys_and_no_funded_accoun
     assert!(key.contains("argon2id") && !key.contains("seed"), "{key}");
     let genesis: serde_json::Value =
         serde_json::from_str(&fs::read_to_string(format!("{out}/genesis.json")).expect("genesis")).expect("JSON");
-    assert_eq!(genesis["alloc"], json!({}));
+    let accounts = genesis["alloc"].as_object().expect("accounts");
+    // The validator contract, which holds nothing.
+    assert_eq!(accounts.keys().collect::<Vec<_>>(), ["0x000000000000000000000000000000000b450001"]);
+    assert!(accounts.values().all(|account| account["balance"] == "0x0"), "{accounts:?}");
     assert_ne!(genesis["chainId"], json!(31337));
     assert_eq!(genesis["development"], json!(false));
     let config = fs::read_to_string(format!("{out}/nodes/node0/node.toml")).expect("config");

@@ -1,10 +1,17 @@
 //! End to end: real processes, started by the command line from nothing, with real keys, disks and sockets.
 
 mod bad_input;
+mod bench;
 mod explain;
+mod hosts;
 mod monitor;
 mod net;
+mod partition;
 mod process;
+mod recovery;
+mod release;
+#[path = "override.rs"]
+mod set_override;
 mod survival;
 mod transactions;
 mod validators;

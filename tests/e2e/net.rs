@@ -82,6 +82,26 @@ impl Net {
         Self { folder, runtime, http, nodes }
     }
 
+    /// Moves the nodes, not started yet, to other addresses; ports stay.
+    pub fn relocate(&mut self, addresses: &[String]) {
+        let port = |url: &String| url.rsplit(':').next().expect("a port").parse::<u16>().expect("a number");
+        let first = port(&self.nodes[0]);
+        let files = (0..self.len()).map(|n| self.dir().join(format!("nodes/node{n}/node.toml")));
+        for file in files.chain([self.dir().join("network.toml")]) {
+            let mut text = std::fs::read_to_string(&file).expect("reads");
+            for (n, address) in addresses.iter().enumerate() {
+                for base in [first, first + 20, first + 40] {
+                    let port = base + u16::try_from(n).expect("few nodes");
+                    text = text.replace(&format!("127.0.0.1:{port}\""), &format!("{address}:{port}\""));
+                    text = text.replace(&format!("/ip4/127.0.0.1/tcp/{port}/"), &format!("/ip4/{address}/tcp/{port}/"));
+                }
+            }
+            assert!(!text.contains("127.0.0.1"), "every address is moved: {text}");
+            std::fs::write(&file, text).expect("writes");
+        }
+        self.nodes = self.nodes.iter().zip(addresses).map(|(url, a)| format!("http://{a}:{}", port(url))).collect();
+    }
+
     /// The network's folder.
     pub fn dir(&self) -> PathBuf {
         self.folder.path().join("net")

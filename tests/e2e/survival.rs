@@ -16,7 +16,7 @@ use crate::{
 const SOON: Duration = Duration::from_secs(30);
 
 /// Sends a transfer through a node and waits until that node has it in a block.
-fn transfer(net: &Net, wallet: &mut Wallet, node: usize) -> String {
+pub fn transfer(net: &Net, wallet: &mut Wallet, node: usize) -> String {
     let (raw, hash) = wallet.sign(Some(Address::repeat_byte(0x55)), 1, Bytes::new());
     net.call(node, "eth_sendRawTransaction", json!([raw]));
     net.receipt(node, &hash, SOON);

@@ -90,11 +90,13 @@ fn in_force(net: &Net, nodes: &[usize], id: u64) -> u64 {
 
 #[test]
 fn validators_come_and_go_by_vote_and_the_chain_goes_on() {
-    let net = Net::create(4, 22_700, &["--followers", "1"]);
+    let net = Net::create(4, 27_000, &["--followers", "1"]);
     let all = [0, 1, 2, 3, 4];
     let config = net.dir().join("nodes/node4/node.toml");
     let made = basalt_ok(&["validator", "init", "--config", config.to_str().expect("UTF-8"), "--json"]);
     let newcomer: Value = serde_json::from_str(&made).expect("JSON");
+    let again = basalt_err(&["validator", "init", "--config", config.to_str().expect("UTF-8")]);
+    assert!(again.contains("has a validator key already"), "{again}");
     let (key, address) = (newcomer["publicKey"].as_str().expect("key"), newcomer["address"].as_str().expect("address"));
     net.up();
     let mut wallet = Wallet::dev(6);
@@ -143,7 +145,9 @@ fn validators_come_and_go_by_vote_and_the_chain_goes_on() {
         .for_each(|said| assert!(said.contains("open"), "{said}"));
     vote(&net, 4, &["approve", "3"]);
     // A power cut for all, just when the change is applied and not yet in force.
-    all.map(|node| net.kill(node));
+    for node in all {
+        net.kill(node);
+    }
     net.up();
     let from = in_force(&net, &all, 3);
     assert_eq!(names(&net, &all, from), ["node0", "node1", "node2", "node4"]);
@@ -178,7 +182,7 @@ fn validators_come_and_go_by_vote_and_the_chain_goes_on() {
 
 #[test]
 fn a_lone_validator_cannot_vote_itself_into_a_halt() {
-    let net = Net::create(1, 22_800, &[]);
+    let net = Net::create(1, 27_100, &[]);
     net.up();
     let mut wallet = Wallet::dev(7);
     let ghost = net.dir().join("ghost.key");
@@ -217,7 +221,7 @@ fn equivocation(net: &Net) -> (SecretKey, String) {
 
 #[test]
 fn evidence_a_node_holds_gets_on_chain_once() {
-    let net = Net::create(4, 22_900, &[]);
+    let net = Net::create(4, 27_200, &[]);
     let (key, row) = equivocation(&net);
     for node in [0, 1] {
         let file: PathBuf = net.data(node).join("evidence.jsonl");

@@ -81,6 +81,7 @@ say "--- the operator guide's spec is what it claims to be: every key, at its de
 sed '/^```toml$/,/^```$/!d; /^```/d' docs/operator-guide.md >"$work/spec.toml"
 "$BASALT" network create "$work/spec.toml" --out "$work/by-spec" >/dev/null
 "$BASALT" network create --out "$work/by-default" >/dev/null
-rules() { jq --sort-keys 'del(.validators, .genesisTimeMs, .chainId)' "$1/genesis.json"; }
+# The validator contract's storage holds the keys of the validators.
+rules() { jq --sort-keys 'del(.validators, .genesisTimeMs, .chainId, .alloc[].storage)' "$1/genesis.json"; }
 [ "$(rules "$work/by-spec")" = "$(rules "$work/by-default")" ] || fail "the spec in docs/operator-guide.md gives other rules than no spec"
 say "ok: ${#blocks[@]} blocks"

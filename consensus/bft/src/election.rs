@@ -40,22 +40,24 @@ pub fn history_from(head: Height) -> Height {
 }
 
 /// Index of the proposer of a round: round robin over the set, those that are skipped after all others, so that within as
-/// many rounds as there are validators every one has its turn.
+/// many rounds as there are validators every one has its turn. Members that a set override declared lost have none.
 #[must_use]
 pub fn proposer(set: &ValidatorSet, absences: &Absences, height: Height, round: Round) -> u16 {
-    let n = set.len() as u64;
-    let turn = u64::from(round.0) % n;
-    let rotated = |offset: u64| index((height.0 % n + offset) % n);
-    let skipped = absences.skipped(set, height);
-    if skipped.is_empty() {
-        return rotated(turn);
-    }
-    let (last, first): (Vec<u16>, Vec<u16>) = (0..n).map(rotated).partition(|v| skipped.contains(v));
-    first.into_iter().chain(last).nth(turn as usize).expect("a permutation of the set")
+    let order = order(set, absences, height);
+    order[round.0 as usize % order.len()]
 }
 
-fn index(of: u64) -> u16 {
-    u16::try_from(of).expect("a set has at most 256 validators")
+/// The proposers of the rounds 0…n−1 of a height, after which they come again; n is the number of those not declared lost.
+#[must_use]
+pub fn order(set: &ValidatorSet, absences: &Absences, height: Height) -> Vec<u16> {
+    let n = set.len() as u64;
+    let rotated = (0..n).map(|offset| (height.0 % n + offset) % n);
+    let rotated = rotated.map(|index| u16::try_from(index).expect("a set has at most 256 validators"));
+    let rotated = rotated.filter(|index| !set.is_lost(*index));
+    let skipped = absences.skipped(set, height);
+    let (last, mut order): (Vec<u16>, Vec<u16>) = rotated.partition(|v| skipped.contains(v));
+    order.extend(last);
+    order
 }
 
 /// What the headers say against one validator.
@@ -97,17 +99,15 @@ impl Absences {
 
     /// With the header of one more height. `then` is what that height itself was elected by.
     fn with(&self, then: &Self, set: &ValidatorSet, height: Height, first_round: Round) -> Self {
-        let n = set.len() as u64;
-        let key = |round: u64| {
-            let round = Round(u32::try_from(round).expect("at most n"));
-            set.get(proposer(set, then, height, round)).expect("an index of the set").clone()
-        };
-        let absent: Vec<_> = (0..u64::from(first_round.0).min(n)).map(key).collect();
+        let order = order(set, then, height);
+        let n = order.len();
+        let who = |round: usize| set.get(order[round % n]).expect("an index of the set");
+        let absent: Vec<_> = (0..n.min(first_round.0 as usize)).map(who).collect();
         let mut after = Self(self.0.clone());
         after.0.retain(|key, _| set.index_of(key).is_some());
-        after.0.remove(&key(u64::from(first_round.0) % n).public_key);
+        after.0.remove(&who(first_round.0 as usize).public_key);
         if absent.iter().map(|v| v.power).sum::<u64>() <= set.max_faulty() {
-            absent.iter().for_each(|validator| after.strike(set, height, validator));
+            absent.into_iter().for_each(|validator| after.strike(set, height, validator));
         }
         after
     }

@@ -1,7 +1,10 @@
 //! The engine: inputs in, effects out. [`Bft::step`] files the input, then applies the rules of [`crate::rules`] until none
 //! is enabled.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use basalt_consensus::{Effect, Engine, Input, Restored, Target, Verdict};
 use basalt_primitives::{
@@ -84,6 +87,8 @@ pub(crate) struct Building {
 /// This validator's own position at the current height (head + 1).
 #[derive(Debug, Default)]
 pub(crate) struct Local {
+    /// The proposers of the height's rounds, once its validators are known.
+    pub order: OnceLock<Vec<u16>>,
     /// The round it is in.
     pub round: Round,
     /// Since when (mono) the current round's timer runs.
@@ -209,15 +214,17 @@ impl Bft {
         self.chain().sets.get(&self.height())
     }
 
-    /// This validator's index at the current height.
+    /// This validator's index at the current height. One that was declared lost follows.
     pub(crate) fn own_index(&self) -> Option<u16> {
-        self.set()?.index_of(self.config.key.as_ref()?)
+        let set = self.set()?;
+        set.index_of(self.config.key.as_ref()?).filter(|index| !set.is_lost(*index))
     }
 
     /// The proposer of a round of the current height, once its validators are known.
     pub(crate) fn proposer(&self, round: Round) -> Option<u16> {
-        let absences = self.chain().turns.at(self.height())?;
-        Some(election::proposer(self.set()?, absences, self.height(), round))
+        let (set, absences) = (self.set()?, self.chain().turns.at(self.height())?);
+        let order = self.local.order.get_or_init(|| election::order(set, absences, self.height()));
+        order.get(round.0 as usize % order.len()).copied()
     }
 
     /// A block of the current height by hash, if it is here.
@@ -255,6 +262,10 @@ impl Bft {
         let height = head.height();
         let turns = Turns::restored(height, &past);
         let recent = past.into_iter().filter(|p| p.height.0 + SETS_KEPT > height.0).map(|p| (p.height, p.set));
+        let released = records.as_ref().and_then(|r| match r.last() {
+            Some(Record::Released { answers, .. }) => Some(*answers),
+            _ => None,
+        });
         let recorded = records.and_then(|r| Recorded::read(height, r));
         self.votes = HeightVotes::new(height.next());
         self.next_votes = HeightVotes::new(height.next().next());
@@ -273,7 +284,7 @@ impl Bft {
         }
         match recorded {
             None if Mutation::WipedVotes.on() => {}
-            None => self.recovery = Some(Recovery::new(nonce)),
+            None => self.recovery = Some(Recovery::new(nonce, released)),
             Some(recorded) => self.resume(recorded),
         }
     }

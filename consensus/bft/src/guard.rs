@@ -70,9 +70,10 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Reads the record, oldest entry first. `None` if there is nothing in it, which is no record.
+    /// Reads the record, oldest entry first. `None` if there is nothing in it, or nothing but an operator's release, which
+    /// is no record.
     pub fn read(head: Height, records: Vec<Record>) -> Option<Self> {
-        if records.is_empty() {
+        if matches!(records.last(), None | Some(Record::Released { .. })) {
             return None;
         }
         let next = head.next();
@@ -90,7 +91,7 @@ impl Recorded {
         }
         for record in records {
             match record {
-                Record::Initial { .. } => {}
+                Record::Initial { .. } | Record::Released { .. } => {}
                 Record::Round { height, round } => this.guard.reached(height, round),
                 Record::Vote { height, prepared } => {
                     this.guard.reached(height, prepared.certificate.round);
@@ -98,7 +99,7 @@ impl Recorded {
                         (this.prepared, this.voted) = (Some(prepared), true);
                     }
                 }
-                Record::Recovered { height, round, prepared } => {
+                Record::Recovered { height, round, prepared, .. } => {
                     this.guard.reached(height, round);
                     if height == next && prepared.is_some() {
                         (this.prepared, this.voted) = (prepared, false);

@@ -79,7 +79,8 @@ impl Bft {
     fn help(&mut self, from: u16, message: &Message) {
         let chain = self.chain();
         let (Some(set), Some(certificate)) = (chain.sets.get(&chain.head.height()), &chain.certificate) else { return };
-        let theirs = chain.sets.get(&message.height()).unwrap_or(set);
+        // Indexes are those of the set of the message's height; who that was so long ago that it is forgotten here syncs.
+        let Some(theirs) = chain.sets.get(&message.height()) else { return };
         let Some(index) = theirs.get(from).and_then(|v| set.index_of(&v.public_key)) else { return };
         let own = self.config.key.as_ref().and_then(|key| set.index_of(key));
         let recently = self.helped.get(&index).is_some_and(|at| self.now < at + self.repeat_interval() / 2);

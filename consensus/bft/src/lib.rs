@@ -7,7 +7,8 @@
 //! # A height
 //!
 //! A validator *acts* at height h once it has executed h − 1 (durably), knows the validator set of h, is in it, and has its
-//! sign record. Rounds 0, 1, 2, … of a height each have one proposer ([`election::proposer`]).
+//! sign record. Rounds 0, 1, 2, … of a height each have one proposer ([`election::proposer`]): round robin, in which those that
+//! let their last turns pass come after all others. Who did so follows from the headers alone ([`election`]).
 //!
 //! - **L1 propose.** When a block is *due* (work is pending, results must be certified, a heartbeat is due or a block is on
 //!   its way; and the block interval has passed), the proposer of the current round has one built, with this round as its
@@ -24,7 +25,8 @@
 //! - **D1 decide.** Commit votes of a quorum for one block in one round, whichever, are a *commit certificate*: the block is final,
 //!   is executed, and the next height begins at once: voting on h never waits for executing h. **D2**: a body that is
 //!   missing is fetched.
-//! - **R4 time is up.** The round timer (base timeout, doubling to a cap) runs in round 0 while a block is due, in later rounds
+//! - **R4 time is up.** The round timer (a base, doubling from round to round up to the chain's cap; the base follows what
+//!   rounds take here, between the chain's parameter and the cap: [`Timing`]) runs in round 0 while a block is due, in later rounds
 //!   also only once a quorum has come there. When it fires the validator promises to leave: round r + 1 is synced, then
 //!   a *round change* leaves, carrying its certificate if it is locked. **R5**: a proposal that can never be prepared ends its round at
 //!   once. **R3**: round changes of f + 1 to rounds above one's own prove that an honest validator is there; jump to the highest
@@ -49,7 +51,43 @@
 //! the others (**W1**) for their signed states (height, round, certificate), under a nonce of this start. When validators
 //! with power P − q + f + 1 have answered and it has executed up to the highest height among them, h, it adopts the highest
 //! certificate for h with its body, and begins a new record (**W2**): it votes never below h, at h only above the highest round among the
-//! answers, at h + 1 only above round 0.
+//! answers, at h + 1 only above round 0. P, q and f are those of the set of h; does one of the answers claim a prepared block
+//! at h, the answers must be enough in the set of h + 1 as well.
+//!
+//! # A released validator
+//!
+//! With more than f records lost, too few can answer and all wiped wait. `basalt validator reset-record` writes
+//! [`Record::Released`] in the place of a lost record (never of one that is intact): this key makes do with answers of the power
+//! the operator names, but takes all that come while it asks six times, adopts the highest certificate among them, and
+//! votes only above what they say. Its [`Record::Recovered`] says on how much power it rests, and ends the release. Then it answers the
+//! next wiped validator, which may thus heal by itself.
+//!
+//! *What stays safe*: with answers of power P − q + 1 or more, all honest, every quorum this key was part of has one of them in it, so
+//! nothing it helped to commit is contradicted. *What the operator takes upon themselves*: that nobody among those lies (f
+//! may, without a release); and with fewer answers than that, that no block was committed by lost records alone, or that a
+//! node which has it runs and is synced from first. Nothing is lost while one honest holder of a record or a block is up.
+//!
+//! # Validator sets that change
+//!
+//! The set of h + 2 follows from the state after h and comes in before h is reported as executed. A key is given to the engine
+//! whether it is in a set or not, and each height decides: a validator that joins acts from the first height whose set
+//! has it, one that leaves falls silent at the first that has not, and follows. Indexes are always those of the set of
+//! the message's height. Every certificate, quorum and justification is counted in the set of its own height, and safety is
+//! argued height by height, so a change of sets is no case of its own, but for a wiped validator (below). A key that joins with a first
+//! record has signed nothing; one that joins without asks first, as if wiped, since it may have been a member before.
+//!
+//! # A set override
+//!
+//! At two heights H and H + 1 some members may be declared lost ([`ValidatorSet::without`](basalt_primitives::ValidatorSet::without),
+//! ADR-0015): they have no power, nothing they say is heard ([`SignedMessage::check`]), none of them proposes, and a quorum is
+//! *all* that remain, with f = 0; so R3 jumps to any round change, and a wiped one asks all others that remain. At H a prepared
+//! certificate by a quorum of all members, as it was before, still counts.
+//!
+//! *It is safe*: any quorum by the new rule contains whoever is locked, and each justification at H carries every claim of
+//! those that remain; a quorum by the old rule that committed, with an honest member among them that has its record, is
+//! therefore repeated; R1 keeps them all out of round 0. Since prepares and commits are the same bytes under both rules, one who
+//! has not yet restarted cannot vote twice. Unlocked by any that remains, nothing of before is known to them: that is the operators' word.
+//! `tests/set_override.rs` lets the lost come back, unaware, at random moments.
 //!
 //! # Why it is safe
 //!
@@ -71,6 +109,14 @@
 //! executed h' − 1, which q committed, so an honest answerer reports h' − 1 or more; p's votes at h' above round 0 needed a quorum of round
 //! changes or of prepares there, so an honest answerer reports h' and that round. What remains is round 0 of the height after the highest reported,
 //! which W2 bars. Any subset of answers with enough power will do; the lowest is taken, so that liars cannot push p far ahead.
+//! *Across a change of sets*: let h be the highest height in enough answers, counted in the set of h. Had p acted at h + 1, h was
+//! committed by a quorum of its set, of which an honest member answered: with a certificate at h, since it reports no more than
+//! h. So without any claim p never left h; with one, answers that are enough in the set of h + 1 say by the argument above what p
+//! may have done there, and that it did not leave h + 1.
+//!
+//! *The skip list* touches no vote: it only says whose proposal counts in a round, and all nodes read it from the same headers. No
+//! header can lie about its first round: a quorum prepared the block, so an honest validator did first, and prepares a block as new
+//! only in the round, and from the proposer, that its header names; later rounds repeat it verbatim.
 //!
 //! # Why it is live
 //!
@@ -78,17 +124,30 @@
 //! everyone; those behind the highest honest round jump (R3) or are with a quorum and time out (R4); since nobody's timer
 //! runs before a quorum is there, honest validators are never more than a round apart for longer than a delay, however
 //! long they were cut off, and the round number has not run away meanwhile. Timeouts double until a round is long
-//! enough, within the cap, and its proposer comes round. A locked body is on the disk of whoever claims it.
+//! enough, within the cap, and its proposer comes round: whoever is skipped, the rounds 0…n−1 are a permutation of the validators. No
+//! base is below the chain's parameter or above its cap, so bases that differ from node to node change only how soon.
+//! A locked body is on the disk of whoever claims it.
+//!
+//! # How long proposers can censor
+//!
+//! A transaction that all honest mempools hold is in a block by the first height that an honest proposer's block decides. Let
+//! f of n equal validators conspire, propose in time and leave it out, while the network is well (what an honest proposer
+//! proposes in round 0 is decided). With nobody skipped, the proposers of n heights in a row are all different, so the
+//! transaction waits for at most **f heights**. With a skip list, a height goes to the conspirators also where the honest whose turn
+//! it is are skipped: at most f are at once, and while no honest validator is struck anew they only grow fewer (nobody waits for
+//! a place on the list), so it is at most **2f heights**, and n − 2f > f honest proposers remain in every rotation. Conspirators that let their
+//! rounds run out instead lose their turns. (Under a network that is not well there is no bound, as for every protocol.)
+//! `tests/election.rs` measures both figures.
 //!
 //! # Where it departs from the papers
 //!
 //! PBFT's view spans heights; here, as in QBFT, every height starts at round 0. Round timers wait for a quorum as PBFT's view-change
 //! timers do (QBFT's do not). Justifications carry only the signed part of each round change and one certificate, so a proposal
 //! grows with n, not n². Prepares of round 0 are not persisted. A body missing at commit time is fetched instead of losing the round.
-//! An idle network is silent: no timer runs without a reason to expect a block.
-//!
-//! Proposers that were absent are not skipped yet; [`election`] is where that goes.
+//! An idle network is silent: no timer runs without a reason to expect a block. Proposers are elected by the chain's headers
+//! (PBFT and QBFT: by round robin alone).
 
+pub mod bounds;
 pub mod election;
 mod engine;
 mod guard;

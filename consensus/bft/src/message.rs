@@ -257,6 +257,9 @@ pub enum MessageError {
     /// Signer not in the set.
     #[error("message is signed by validator {0}, which the set of its height does not have")]
     UnknownSigner(u16),
+    /// Signer declared lost by a set override: whoever has that key now has no say.
+    #[error("message is signed by validator {0}, which was declared lost")]
+    LostSigner(u16),
     /// A list of signatures not strictly rising by index, or naming unknown validators.
     #[error("{0} of the message lists validators out of order, twice, or unknown")]
     Indexes(&'static str),
@@ -277,6 +280,9 @@ impl SignedMessage {
     pub fn check(&self, set: &ValidatorSet) -> Result<(), MessageError> {
         if set.get(self.from).is_none() {
             return Err(MessageError::UnknownSigner(self.from));
+        }
+        if set.is_lost(self.from) {
+            return Err(MessageError::LostSigner(self.from));
         }
         require(self.message.round() < MAX_ROUND, "a message's round must be below 2^31")?;
         match &self.message {
@@ -372,6 +378,9 @@ impl Proposal {
             require(bare, "a proposal in round 0 must carry no justification")?;
         } else {
             check_quorum(set, "justification", self.justification.iter().map(|rc| rc.from))?;
+            // Whoever holds a key that was declared lost may not claim anything either.
+            let lost = self.justification.iter().find(|rc| set.is_lost(rc.from));
+            lost.map_or(Ok(()), |rc| Err(MessageError::LostSigner(rc.from)))?;
         }
         let highest = self.justification.iter().filter_map(|rc| rc.prepared).max_by_key(|p| p.round);
         let first_round = self.block.header().first_round;
@@ -395,25 +404,35 @@ fn require(holds: bool, otherwise: &'static str) -> Result<(), MessageError> {
 }
 
 fn check_prepared(set: &ValidatorSet, prepared: Option<&PreparedCertificate>) -> Result<(), MessageError> {
-    prepared.map_or(Ok(()), |p| check_quorum(set, "prepared certificate", p.signatures.iter().map(|s| s.validator)))
+    let Some(prepared) = prepared else { return Ok(()) };
+    let (what, signers) = ("prepared certificate", || prepared.signatures.iter().map(|s| s.validator));
+    check_indexes(set, what, signers())?;
+    // In a set override also by those that had a say before it.
+    let enough = if set.is_overridden() { set.may_prepare(signers()) } else { is_quorum(set, signers()) };
+    if enough { Ok(()) } else { Err(MessageError::BelowQuorum(what)) }
 }
 
 fn check_quorum(
     set: &ValidatorSet,
     what: &'static str,
-    signers: impl ExactSizeIterator<Item = u16>,
+    signers: impl ExactSizeIterator<Item = u16> + Clone,
 ) -> Result<(), MessageError> {
-    if signers.len() > set.len() {
-        return Err(MessageError::Indexes(what));
-    }
-    let mut power = 0;
+    check_indexes(set, what, signers.clone())?;
+    if is_quorum(set, signers) { Ok(()) } else { Err(MessageError::BelowQuorum(what)) }
+}
+
+fn is_quorum(set: &ValidatorSet, signers: impl Iterator<Item = u16>) -> bool {
+    signers.map(|signer| set.power_at(signer)).sum::<u64>() >= crate::votes::quorum(set)
+}
+
+/// Known and strictly rising, so that nobody counts twice.
+fn check_indexes(
+    set: &ValidatorSet,
+    what: &'static str,
+    mut signers: impl ExactSizeIterator<Item = u16>,
+) -> Result<(), MessageError> {
     let mut last = None;
-    for signer in signers {
-        let Some(validator) = set.get(signer).filter(|_| last < Some(signer)) else {
-            return Err(MessageError::Indexes(what));
-        };
-        last = Some(signer);
-        power += validator.power;
-    }
-    if power >= crate::votes::quorum(set) { Ok(()) } else { Err(MessageError::BelowQuorum(what)) }
+    let few = signers.len() <= set.len();
+    let rising = few && signers.all(|signer| set.get(signer).is_some() && last.replace(signer) < Some(signer));
+    if rising { Ok(()) } else { Err(MessageError::Indexes(what)) }
 }

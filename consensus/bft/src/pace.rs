@@ -98,9 +98,9 @@ impl Timing {
         let typical = self.typical_ms.map_or_else(|| "longer".to_owned(), |ms| format!("{ms} ms"));
         self.near_cap.then(|| {
             format!(
-                "agreeing on a block takes {typical} here, and no round may take more than {} ms: blocks will fail when it \
+                "Agreeing on a block takes {typical} here, and no round may take more than {} ms: blocks will fail when it \
                  gets slower. Find out what is slow (network, disk, execution), or raise roundTimeoutCapMs by a change of the \
-                 chain specification",
+                 chain specification.",
                 self.cap_ms
             )
         })

@@ -46,6 +46,17 @@ pub enum Record {
         round: Round,
         /// What the others had prepared at that height.
         prepared: Option<Prepared>,
+        /// Power of the validators whose answers this rests on.
+        answers: u64,
+    },
+    /// Written by `basalt validator reset-record` where the record is lost, and by nobody else: an operator lets this key
+    /// recover with answers of less power than is safe by itself (see the crate documentation). As the newest entry it
+    /// releases; a [`Record::Recovered`] after it ends it.
+    Released {
+        /// Hash of the genesis block.
+        genesis: B256,
+        /// Power that must answer.
+        answers: u64,
     },
 }
 
@@ -54,7 +65,7 @@ impl Record {
     #[must_use]
     pub const fn height(&self) -> Height {
         match self {
-            Self::Initial { .. } => Height::GENESIS,
+            Self::Initial { .. } | Self::Released { .. } => Height::GENESIS,
             Self::Vote { height, .. } | Self::Round { height, .. } | Self::Recovered { height, .. } => *height,
         }
     }

@@ -26,7 +26,7 @@ pub(crate) enum Rule {
     /// W1: a wiped validator asks.
     AskSignStates,
     /// W2: it has learnt enough.
-    Recover { height: Height, round: Round, prepared: Option<Prepared> },
+    Recover { height: Height, round: Round, prepared: Option<Prepared>, answers: u64 },
     /// R1 to R5: into a later round; announced by a round change unless a justified proposal led there.
     EnterRound { round: Round, announce: bool },
     /// P1: a proposal is to be judged.
@@ -78,7 +78,7 @@ impl Bft {
                 self.out.push(Effect::Fetch { block, height, hint });
             }
             Rule::AskSignStates => self.ask_sign_states(),
-            Rule::Recover { height, round, prepared } => self.recover(height, round, prepared),
+            Rule::Recover { height, round, prepared, answers } => self.recover(height, round, prepared, answers),
             // R1–R5: the round is on disk before anything said in it leaves.
             Rule::EnterRound { round, announce } => self.enter_round(round, announce),
             Rule::Validate { block } => {

@@ -2,7 +2,7 @@
 
 use basalt_primitives::{Height, Millis, Round, validators::VoteKind};
 
-use crate::{Bft, recovery::Recovery};
+use crate::{Bft, Timing};
 
 /// What a height is waiting for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +72,8 @@ pub struct Status {
     pub timer: Option<(Millis, Millis)>,
     /// When (mono) the engine next acts by itself.
     pub next_deadline: Option<Millis>,
+    /// How fast it sees the network agree, and how near that comes to the cap.
+    pub timing: Timing,
 }
 
 impl Bft {
@@ -98,6 +100,7 @@ impl Bft {
             locked: self.local.prepared.as_ref().map(|p| p.certificate.round),
             timer: self.local.timer_since.map(|since| (self.now - since, self.round_timeout(self.local.round))),
             next_deadline: self.next_deadline(),
+            timing: self.timing(),
         };
         status.changed.retain(|(_, round)| *round >= self.local.round);
         if self.chain.is_none() {
@@ -112,10 +115,16 @@ impl Bft {
             let present = self.present(&status);
             status.power = set.power_of(present.iter().copied());
             status.needed = match &self.recovery {
-                Some(_) => Recovery::needed(set),
+                Some(recovery) => recovery.needed(set, self.config.key.as_ref()),
                 None => set.quorum(),
             };
-            status.missing = (0..set.len() as u16).filter(|i| !present.contains(i)).collect();
+            status.missing = match status.step {
+                Step::AwaitingProposal => status.proposer.into_iter().collect(),
+                Step::Recovering | Step::AwaitingRound | Step::Preparing | Step::Committing => {
+                    set.remaining().map(|(i, _)| i).filter(|i| !present.contains(i)).collect()
+                }
+                _ => Vec::new(),
+            };
         }
         status
     }

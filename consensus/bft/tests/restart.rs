@@ -124,7 +124,7 @@ fn a_wiped_validator_recovers_with_enough_answers_to_this_question() {
     assert_eq!(b.from(2, b.sign_state(1, 2, 77, None)), NOTHING, "the same one again");
     assert_eq!(b.from(3, b.sign_state(1, 0, 76, None)), NOTHING, "an answer to an earlier start");
     let words = b.from(3, b.sign_state(1, 1, 77, None));
-    assert_eq!(words, ["persist recovered 1/2 unlocked", "persist round 1/3", "change 1/3"]);
+    assert_eq!(words, ["persist recovered 1/2 unlocked by 3", "persist round 1/3", "change 1/3"]);
     assert_eq!(b.restart(), ["persist round 1/4", "change 1/4"], "the new record holds");
 }
 
@@ -139,7 +139,7 @@ fn a_wiped_validator_adopts_the_highest_lock_with_its_body() {
     let words = b.from(3, b.sign_state(1, 0, 77, None));
     assert_eq!(words, ["fetch A of 1 from 2"]);
     let words = b.input(Input::Fetched { block: a });
-    assert_eq!(words, ["persist recovered 1/2 A", "persist round 1/3", "change 1/3 locked A@1"]);
+    assert_eq!(words, ["persist recovered 1/2 A by 3", "persist round 1/3", "change 1/3 locked A@1"]);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_wiped_validator_waits_until_it_has_executed_what_the_others_have() {
     let words = b.input(Input::Synced { block: a.clone(), certificate: certificate.into() });
     assert_eq!(words, ["final A", "execute A by 3 votes"]);
     let words = b.executed(&a, false);
-    assert_eq!(words, ["persist recovered 2/0 unlocked", "persist round 2/1", "change 2/1"]);
+    assert_eq!(words, ["persist recovered 2/0 unlocked by 3", "persist round 2/1", "change 2/1"]);
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn exaggerated_answers_are_left_out_when_enough_others_answer() {
         assert_eq!(b.from(from, b.sign_state(1, 0, 77, None)), NOTHING, "five answers are needed");
     }
     let words = b.from(6, b.sign_state(1, 1, 77, None));
-    assert_eq!(words, ["persist recovered 1/1 unlocked", "persist round 1/2", "change 1/2"]);
+    assert_eq!(words, ["persist recovered 1/1 unlocked by 5", "persist round 1/2", "change 1/2"]);
 }
 
 #[test]
@@ -189,4 +189,45 @@ fn votes_of_heights_long_executed_do_not_matter() {
     b.head = a;
     assert_eq!(b.restart(), ["persist round 2/1", "change 2/1"]);
     assert_ne!(b.records, vec![Record::Initial { genesis: B256::ZERO }]);
+}
+
+/// Two of four lost their records: one other is all that can answer, and an operator has said so.
+fn released(answers: u64) -> Bench {
+    let mut b = Bench::new(4, 0);
+    let genesis = b.head.hash();
+    assert_eq!(b.start(Some(vec![Record::Released { genesis, answers }]), false), ["ask"]);
+    b
+}
+
+#[test]
+fn a_released_validator_recovers_with_fewer_answers_and_says_how_many() {
+    let mut b = released(2);
+    let a = b.block("A", 0);
+    b.from(1, b.sign_state(1, 1, 77, None));
+    assert!(b.wait(10_000).iter().all(|w| w == "ask"), "one answer is not what the operator said");
+    assert_eq!(b.engine.status().needed, 2);
+    assert_eq!(b.from(2, b.sign_state(1, 3, 77, Some(b.prepared(&a, 2, &[1, 2, 3])))), ["fetch A of 1 from 2"]);
+    let words = b.input(Input::Fetched { block: a });
+    assert_eq!(words, ["persist recovered 1/3 A by 2", "persist round 1/4", "change 1/4 locked A@2"]);
+    assert_eq!(b.restart(), ["persist round 1/5", "change 1/5 locked A@2"], "the release is used up");
+}
+
+#[test]
+fn a_released_validator_first_gives_everyone_time_to_answer() {
+    let mut b = released(1);
+    b.from(1, b.sign_state(1, 0, 77, None));
+    assert_eq!(b.wait(4 * 300), ["ask"; 4]);
+    b.from(2, b.sign_state(1, 7, 77, None));
+    assert_eq!(b.wait(300), ["ask", "persist recovered 1/7 unlocked by 2", "persist round 1/8", "change 1/8"]);
+}
+
+#[test]
+fn a_released_lone_validator_goes_on() {
+    let mut b = Bench::new(1, 0);
+    let genesis = b.head.hash();
+    b.start(Some(vec![Record::Released { genesis, answers: 0 }]), false);
+    let words = b.wait(1_500);
+    let end = &words[words.len() - 3..];
+    assert_eq!(end, ["persist recovered 1/0 unlocked by 0", "persist round 1/1", "change 1/1"]);
+    assert_eq!(b.work(), ["build 1/1 at 1000001"]);
 }

@@ -149,7 +149,8 @@ impl Chain {
         let mut input = keccak256(signature)[..4].to_vec();
         words.iter().for_each(|w| input.extend_from_slice(&w.to_be_bytes::<32>()));
         let request = CallRequest { to: Some(VALIDATORS), input: input.into(), ..CallRequest::default() };
-        let outcome = self.executor.call(&self.env(self.height + 1), &request, &self.state).unwrap();
+        let outcome =
+            self.executor.call(&self.env(self.height + 1), &request, &self.state, &Default::default()).unwrap();
         assert_eq!(outcome.end, basalt_execution::CallEnd::Success, "{signature}");
         outcome.output
     }

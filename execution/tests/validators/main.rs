@@ -5,6 +5,7 @@ mod chain;
 #[path = "../common/mod.rs"]
 mod common;
 mod layout;
+mod lost;
 mod random;
 
 use alloy_primitives::{Bytes, U256, keccak256};
@@ -411,7 +412,7 @@ fn the_precompile_verifies_as_primitives_do_and_costs_what_is_stated() {
     let ask = |input: &[u8]| {
         let request =
             CallRequest { to: Some(ED25519_VERIFY), input: Bytes::copy_from_slice(input), ..CallRequest::default() };
-        let outcome = c.executor.call(&common::env(0), &request, &c.state).unwrap();
+        let outcome = c.executor.call(&common::env(0), &request, &c.state, &Default::default()).unwrap();
         assert_eq!(outcome.end, CallEnd::Success);
         (outcome.output, outcome.gas_used)
     };
@@ -432,7 +433,7 @@ fn the_precompile_verifies_as_primitives_do_and_costs_what_is_stated() {
         input: Bytes::from(vec![1; 120]),
         ..CallRequest::default()
     };
-    let outcome = c.executor.call(&common::env(0), &starved, &c.state).unwrap();
+    let outcome = c.executor.call(&common::env(0), &starved, &c.state, &Default::default()).unwrap();
     assert!(matches!(outcome.end, CallEnd::Halt(_)), "{outcome:?}");
 }
 

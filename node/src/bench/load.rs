@@ -1,141 +1,215 @@
-//! The load: funded senders and their transfers, signed and encoded before the clock starts.
+//! The load: every sender's transactions, signed and encoded into requests before the clock starts, so that the generator
+//! costs next to nothing while it measures.
 
-use std::time::Duration;
-
-use anyhow::{Context as _, bail};
-use basalt_primitives::{
-    Address, B256, Bytes, Height, SecretKey, U256,
-    tx::{NativeTx, SecurityLevel},
-};
+use basalt_primitives::{Address, B256, Bytes};
 use serde_json::json;
-use tokio::time::Instant;
 
-use super::{Plan, client::Node};
-use crate::{client::quantity, keys};
+use super::{
+    Method,
+    account::{Account, Draft, Signed, Terms},
+    setup::receiver,
+    workload::{Format, Values, Workload},
+};
+
+/// A request stays below this; nodes take 5 MiB.
+const MAX_REQUEST_BYTES: usize = 3 << 20;
+/// All requests together stay below this.
+pub(super) const MAX_LOAD_BYTES: usize = 2 << 30;
 
 /// One request, ready to send.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub json: String,
-    pub hashes: Vec<B256>,
+    /// Hash and number of the call of each transaction in it.
+    pub txs: Vec<(B256, u16)>,
 }
 
-/// Everything that will be sent, by node.
+/// What goes to one node over one connection, in order. A sender belongs to one lane, and is at most once in a batch: a
+/// refused transaction so never leaves a gap before an accepted one.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub node: usize,
+    pub batches: Vec<Batch>,
+}
+
+/// Everything that will be sent.
 #[derive(Debug)]
 pub(super) struct Load {
-    pub shares: Vec<Vec<Batch>>,
+    pub lanes: Vec<Lane>,
+    /// Bytes of all encodings, and how many there are.
+    pub wire_bytes: u64,
+    pub count: usize,
 }
 
-const FUND_WITHIN: Duration = Duration::from_secs(60);
-const GAS: u64 = 21_000;
-
-struct Terms {
-    chain_id: u64,
-    max_fee: u128,
+/// Shape of a load.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub nodes: usize,
+    pub lanes_per_node: usize,
+    pub batch: usize,
+    /// Transactions of each sender.
+    pub each: usize,
+    pub method: Method,
 }
 
-impl Load {
-    /// Makes senders, funds them on the chain, and signs their transfers to each other's neighbours.
-    pub async fn prepare(plan: &Plan, nodes: &[Node]) -> anyhow::Result<Self> {
-        let terms = terms(&nodes[0]).await?;
-        let senders = (0..plan.senders).map(|_| keys::generate()).collect::<Result<Vec<_>, _>>()?;
-        let total =
-            plan.rate.map_or(plan.max_transactions, |r| usize::try_from(r * plan.seconds).unwrap_or(usize::MAX));
-        let per_sender = total.div_ceil(plan.senders);
-        fund(plan, &nodes[0], &terms, &senders, per_sender).await?;
-        let runtime_plan = (plan.batch, plan.hash_fn, nodes.len());
-        let shares = tokio::task::spawn_blocking(move || sign(&senders, per_sender, &terms, runtime_plan)).await?;
-        Ok(Self { shares })
+struct Job<'a> {
+    workload: &'a Workload,
+    senders: &'a [Account],
+    addresses: Vec<Address>,
+    formats: Vec<Format>,
+    contracts: &'a [Address],
+    terms: Terms,
+    shape: Shape,
+}
+
+/// Signs with all processors.
+pub(super) fn sign(
+    workload: &Workload,
+    senders: &[Account],
+    contracts: &[Address],
+    terms: Terms,
+    shape: Shape,
+) -> Load {
+    let job = Job {
+        workload,
+        senders,
+        addresses: senders.iter().map(Account::address).collect(),
+        formats: workload.formats(senders.len()),
+        contracts,
+        terms,
+        shape,
+    };
+    let lanes = (shape.nodes * shape.lanes_per_node).min(senders.len());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let parts: Vec<Vec<(usize, (Lane, u64))>> = std::thread::scope(|scope| {
+        let job = &job;
+        let start = |t: usize| {
+            scope.spawn(move || (t..lanes).step_by(threads).map(|lane| (lane, job.lane(lane, lanes))).collect())
+        };
+        let handles: Vec<_> = (0..threads).map(start).collect();
+        handles.into_iter().map(|h| h.join().expect("signing does not panic")).collect()
+    });
+    let mut lanes: Vec<_> = parts.into_iter().flatten().collect();
+    lanes.sort_by_key(|(number, _)| *number);
+    let wire_bytes = lanes.iter().map(|(_, (_, bytes))| bytes).sum();
+    let lanes: Vec<Lane> = lanes.into_iter().map(|(_, (lane, _))| lane).collect();
+    let count = lanes.iter().flat_map(|l| &l.batches).map(|b| b.txs.len()).sum();
+    Load { lanes, wire_bytes, count }
+}
+
+impl Job<'_> {
+    /// Lane i has the senders i, i + lanes, …; it goes round them, so that a batch has each at most once.
+    fn lane(&self, lane: usize, lanes: usize) -> (Lane, u64) {
+        let cycles = [Format::Native, Format::Ethereum].map(|f| self.workload.cycle(f));
+        let mut packer = Packer { batches: Vec::new(), txs: Vec::new(), calls: Vec::new(), bytes: 0, wire: 0 };
+        for nonce in 0..self.shape.each as u64 {
+            for sender in (lane..self.senders.len()).step_by(lanes) {
+                let cycle = &cycles[usize::from(self.formats[sender] == Format::Ethereum)];
+                let call = cycle[(sender + nonce as usize) % cycle.len()];
+                packer.push(self.one(sender, nonce, call), call, &self.shape);
+            }
+            // The next round begins with senders that may be in this batch.
+            packer.close(self.shape.method);
+        }
+        (Lane { node: lane % self.shape.nodes, batches: packer.batches }, packer.wire)
+    }
+
+    fn one(&self, sender: usize, nonce: u64, call: usize) -> Signed {
+        let call = &self.workload.calls[call];
+        let values = Values {
+            sender: self.addresses[sender],
+            neighbour: self.addresses[(sender + 1) % self.addresses.len()],
+            nonce,
+            contracts: self.contracts,
+        };
+        let to = Some(receiver(call, &values));
+        let draft = Draft { nonce, to, value: call.value, input: call.data.render(&values), gas: call.gas };
+        self.senders[sender].sign(&self.terms, draft)
     }
 }
 
-async fn terms(node: &Node) -> anyhow::Result<Terms> {
-    let chain_id = u64::try_from(node.rpc().quantity("eth_chainId", json!([])).await?)?;
-    let block = node.rpc().call("eth_getBlockByNumber", json!(["latest", false])).await?;
-    let base_fee = quantity(&block["baseFeePerGas"]).unwrap_or(0);
-    // Full blocks raise the base fee by an eighth each; room for a long run.
-    Ok(Terms { chain_id, max_fee: base_fee * 1000 })
+struct Packer {
+    batches: Vec<Batch>,
+    txs: Vec<Signed>,
+    calls: Vec<u16>,
+    bytes: usize,
+    wire: u64,
 }
 
-fn transfer(terms: &Terms, nonce: u64, to: Address, value: U256) -> NativeTx {
-    NativeTx {
-        chain_id: terms.chain_id,
-        nonce,
-        valid_from: Height::GENESIS,
-        valid_until: None,
-        max_fee_per_gas: terms.max_fee,
-        max_priority_fee_per_gas: 0,
-        gas_limit: GAS,
-        to: Some(to),
-        value,
-        input: Bytes::new(),
-        level: SecurityLevel::Public,
-        payload: None,
+impl Packer {
+    fn push(&mut self, tx: Signed, call: usize, shape: &Shape) {
+        let bytes = tx.raw.len() * 2 + 16;
+        if self.txs.len() >= shape.batch || self.bytes + bytes > MAX_REQUEST_BYTES {
+            self.close(shape.method);
+        }
+        self.bytes += bytes;
+        self.wire += tx.raw.len() as u64;
+        self.txs.push(tx);
+        self.calls.push(u16::try_from(call).expect("a workload has few calls"));
+    }
+
+    fn close(&mut self, method: Method) {
+        if self.txs.is_empty() {
+            return;
+        }
+        let json = request(method, &self.txs);
+        let txs = self.txs.drain(..).map(|t| t.hash).zip(self.calls.drain(..)).collect();
+        self.batches.push(Batch { json, txs });
+        self.bytes = 0;
     }
 }
 
-async fn fund(plan: &Plan, node: &Node, terms: &Terms, senders: &[SecretKey], each: usize) -> anyhow::Result<()> {
-    let funder = plan.funder.public_key().address();
-    let mut nonce = u64::try_from(node.rpc().quantity("eth_getTransactionCount", json!([funder, "pending"])).await?)?;
-    let need = U256::from(each) * (U256::from(GAS) * U256::from(terms.max_fee) + U256::from(1));
-    let txs: Vec<_> = senders
-        .iter()
-        .map(|s| {
-            let tx = transfer(terms, nonce, s.public_key().address(), need).sign(&plan.funder);
-            nonce += 1;
-            basalt_proto::tx::encode_native(&tx)
-        })
-        .collect();
-    for chunk in txs.chunks(plan.batch) {
-        let answer = node.rpc().call("basalt_sendRawTransactions", json!([chunk])).await?;
-        let results = answer.as_array().context("no list came back")?;
-        if let Some(refused) =
-            results.iter().find_map(|r| r["error"]["message"].as_str().or_else(|| r["error"].as_str()))
-        {
-            bail!("funding a sender was refused: {refused}");
+/// The request that hands these in.
+pub(super) fn request(method: Method, txs: &[Signed]) -> String {
+    let raws: Vec<&Bytes> = txs.iter().map(|t| &t.raw).collect();
+    match method {
+        Method::Basalt => {
+            json!({ "jsonrpc": "2.0", "id": 1, "method": "basalt_sendRawTransactions", "params": [raws] }).to_string()
+        }
+        Method::Ethereum => {
+            let one = |(i, raw): (usize, &&Bytes)| json!({ "jsonrpc": "2.0", "id": i, "method": "eth_sendRawTransaction", "params": [raw] });
+            serde_json::Value::Array(raws.iter().enumerate().map(one).collect()).to_string()
         }
     }
-    let deadline = Instant::now() + FUND_WITHIN;
-    let last = senders.last().context("there are senders")?.public_key().address();
-    while node.rpc().quantity("eth_getBalance", json!([last, "latest"])).await? == 0 {
-        if Instant::now() > deadline {
-            bail!("the senders are not funded after {FUND_WITHIN:?}; is the network making blocks?");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    Ok(())
 }
 
-/// Signs in rounds over the senders, so that every batch has few nonces of each. Sender i belongs to node i mod n.
-fn sign(
-    senders: &[SecretKey],
-    each: usize,
-    terms: &Terms,
-    (batch, hash_fn, nodes): (usize, basalt_primitives::HashFn, usize),
-) -> Vec<Vec<Batch>> {
-    let mut pending: Vec<Vec<(B256, Bytes)>> = (0..nodes).map(|_| Vec::new()).collect();
-    let mut shares: Vec<Vec<Batch>> = (0..nodes).map(|_| Vec::new()).collect();
-    for nonce in 0..each as u64 {
-        for (i, key) in senders.iter().enumerate() {
-            let to = senders[(i + 1) % senders.len()].public_key().address();
-            let signed = transfer(terms, nonce, to, U256::from(1)).sign(key);
-            let waiting = &mut pending[i % nodes];
-            waiting.push((signed.hash(hash_fn), basalt_proto::tx::encode_native(&signed)));
-            if waiting.len() == batch {
-                shares[i % nodes].push(request(std::mem::take(waiting)));
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, HashSet};
+
+    use basalt_primitives::HashFn;
+
+    use super::*;
+    use crate::bench::workload::{Options, built_in};
+
+    #[test]
+    fn each_sender_is_in_one_lane_in_the_order_of_its_nonces_and_once_in_a_batch() {
+        let workload = built_in("mixed", Options::default()).expect("known");
+        let formats = workload.formats(23);
+        let senders: Vec<_> = formats.iter().map(|f| Account::generate(*f).expect("key")).collect();
+        let terms = Terms { chain_id: 1, max_fee: 0, hash_fn: HashFn::Sha256 };
+        let shape = Shape { nodes: 2, lanes_per_node: 2, batch: 4, each: 3, method: Method::Basalt };
+        let load = sign(&workload, &senders, &[Address::ZERO; 2], terms, shape);
+        assert_eq!((load.lanes.len(), load.count), (4, 23 * 3));
+        let mut next: HashMap<Address, (usize, u64)> = HashMap::new();
+        for (number, lane) in load.lanes.iter().enumerate() {
+            assert_eq!(lane.node, number % 2);
+            for batch in &lane.batches {
+                let body: serde_json::Value = serde_json::from_str(&batch.json).expect("JSON");
+                let raws: Vec<Bytes> = serde_json::from_value(body["params"][0].clone()).expect("raws");
+                assert!(raws.len() == batch.txs.len() && raws.len() <= 4);
+                let mut seen = HashSet::new();
+                for (raw, (hash, _)) in raws.into_iter().zip(&batch.txs) {
+                    let tx =
+                        basalt_proto::tx::decode(raw, 1, HashFn::Sha256).expect("decodes").verify().expect("signed");
+                    assert_eq!(tx.hash(), *hash);
+                    assert!(seen.insert(tx.sender()), "once in a batch");
+                    let (own, nonce) = next.entry(tx.sender()).or_insert((number, 0));
+                    assert_eq!((*own, *nonce), (number, tx.payload().nonce()));
+                    *nonce += 1;
+                }
             }
         }
+        assert!(next.len() == 23 && next.values().all(|(_, n)| *n == 3));
     }
-    for (share, rest) in shares.iter_mut().zip(pending) {
-        if !rest.is_empty() {
-            share.push(request(rest));
-        }
-    }
-    shares
-}
-
-fn request(txs: Vec<(B256, Bytes)>) -> Batch {
-    let (hashes, raws): (Vec<B256>, Vec<Bytes>) = txs.into_iter().unzip();
-    let json = json!({ "jsonrpc": "2.0", "id": 1, "method": "basalt_sendRawTransactions", "params": [raws] });
-    Batch { json: json.to_string(), hashes }
 }

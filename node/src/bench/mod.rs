@@ -1,33 +1,88 @@
-//! The benchmark: signs a load beforehand, drives the RPC of a running network with it, and reports what was committed, how
-//! fast, and what it cost the nodes.
+//! The benchmark: drives the RPC of a network with a load that was signed beforehand, and reports what was committed, how
+//! fast, what it cost the nodes, and what part of the machine's own limits that is.
 //!
-//! Senders are spread over the nodes, each sender always to the same one, as wallets do. A transaction counts when a block
-//! that carries it is final; its latency runs from the moment its batch is handed to the HTTP client.
+//! A [`Plan`] and a measured [`Machine`] flow in; [`run`] deploys and funds what the [`workload`] needs, signs the load, offers
+//! it open loop (a rate, whatever the nodes do) or closed loop (so many under way at most), watches blocks, and gives a
+//! [`Report`]. A transaction counts when a block that carries it is final; its latency runs from the moment it was due.
 
+mod account;
 mod client;
+pub mod compare;
+mod drive;
+mod html;
+mod latency;
 mod load;
+pub mod machine;
 mod report;
+mod setup;
+mod sweep;
+mod tracker;
+mod usage;
 mod watch;
+pub mod workload;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
-use basalt_primitives::{B256, HashFn, SecretKey};
+use basalt_primitives::HashFn;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::time::Instant;
 
-pub use report::Report;
+pub use account::{Account, Draft, Terms};
+pub use html::page;
+pub use latency::Percentiles;
+pub use machine::Machine;
+pub use report::{CallReport, Report};
+pub use sweep::{Sweep, sweep};
+pub use usage::NodeUsage;
+pub use workload::Workload;
 
 use client::Node;
-use load::Load;
+use load::{Load, MAX_LOAD_BYTES, Shape};
+use tracker::{Shared, Tracker};
+use workload::Call;
 
 /// A node to drive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Target {
     /// RPC address.
     pub rpc: String,
-    /// Address of its metrics, for what it uses; `None`: unknown.
+    /// Address of its metrics, for what it uses.
     pub metrics: Option<String>,
+    /// Its process, when it runs on this machine.
+    pub pid: Option<u32>,
+    /// Its data folder, likewise.
+    pub data: Option<PathBuf>,
+}
+
+/// How transactions are handed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Method {
+    /// `basalt_sendRawTransactions`, many in one call.
+    #[default]
+    Basalt,
+    /// JSON-RPC batches of `eth_sendRawTransaction`, which every Ethereum node takes.
+    Ethereum,
+}
+
+/// How load is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Open loop: so many transactions per second, whatever the nodes do.
+    Rate(u64),
+    /// Closed loop: as many as are taken, while fewer than this are accepted and not final.
+    Saturate {
+        /// Most under way.
+        in_flight: usize,
+    },
 }
 
 /// What to measure.
@@ -35,143 +90,227 @@ pub struct Target {
 pub struct Plan {
     /// The nodes.
     pub nodes: Vec<Target>,
-    /// Key of a funded account that pays for everything.
-    pub funder: SecretKey,
-    /// Transactions per second offered; `None`: as many as are taken.
-    pub rate: Option<u64>,
-    /// How long load is offered.
+    /// A funded account that pays for everything.
+    pub funder: Account,
+    /// What is sent.
+    pub workload: Workload,
+    /// How.
+    pub mode: Mode,
+    /// How it is handed in.
+    pub method: Method,
+    /// How long is measured.
     pub seconds: u64,
+    /// How long load is offered before.
+    pub warm_up: u64,
     /// Most transactions signed beforehand when there is no rate.
     pub max_transactions: usize,
     /// Accounts that send.
     pub senders: usize,
-    /// Transactions in one request.
+    /// Most transactions in one request.
     pub batch: usize,
     /// The chain's hash function.
     pub hash_fn: HashFn,
 }
 
-/// Committed transactions may lag behind this much before a run without rate waits, per node.
-const IN_FLIGHT_PER_NODE: usize = 5_000;
-/// After the load ends, this long may pass without a further transaction committed before the rest counts as lost.
-const DRAIN: Duration = Duration::from_secs(20);
+/// Connections to each node.
+const LANES_PER_NODE: usize = 4;
+/// An open loop hands in at least this often per lane, so that batching does not make latency.
+const BATCHES_PER_SECOND: u64 = 20;
+/// Transactions under way take at most this many bytes of the nodes' pools.
+const MAX_IN_FLIGHT_BYTES: usize = 32 << 20;
+/// What a transaction takes beside its call data, encoded, at most.
+const TX_BYTES: usize = 300;
+/// Committed transactions whose receipts are looked at.
+const SAMPLE: usize = 64;
 
-/// When each transaction was handed in, and when it was final.
-#[derive(Debug, Default)]
-struct Ledger {
-    sent: HashMap<B256, Instant>,
-    committed: HashMap<B256, Instant>,
-    refused: u64,
+impl Plan {
+    /// Every run is bounded in time, count and memory.
+    fn check(&self) -> anyhow::Result<()> {
+        let within = |what: &str, n: u64, least: u64, most: u64| {
+            if (least..=most).contains(&n) {
+                Ok(())
+            } else {
+                bail!("{what} must be between {least} and {most}, not {n}")
+            }
+        };
+        within("the number of nodes", self.nodes.len() as u64, 1, 256)?;
+        within("--seconds", self.seconds, 1, 3600)?;
+        within("--warm-up", self.warm_up, 0, 600)?;
+        within("--senders", self.senders as u64, 1, 100_000)?;
+        within("--batch", self.batch as u64, 1, 1000)?;
+        within("--max-transactions", self.max_transactions as u64, 1, 5_000_000)?;
+        if let Mode::Rate(rate) = self.mode {
+            within("--rate", rate, 1, 1_000_000)?;
+        }
+        Ok(())
+    }
+
+    /// Transactions to sign.
+    fn count(&self) -> anyhow::Result<usize> {
+        let most = (MAX_LOAD_BYTES / 2) / self.bytes_per_tx();
+        match self.mode {
+            Mode::Saturate { .. } => Ok(self.max_transactions.min(most)),
+            Mode::Rate(rate) => {
+                let count = usize::try_from(rate * (self.seconds + self.warm_up))?;
+                if count > most {
+                    bail!(
+                        "a load of {count} transactions does not fit into memory; send at most {most}: a lower --rate or fewer --seconds"
+                    );
+                }
+                Ok(count)
+            }
+        }
+    }
+
+    fn bytes_per_tx(&self) -> usize {
+        self.workload.calls.iter().map(|c: &Call| c.data.len()).max().unwrap_or(0) + TX_BYTES
+    }
+
+    fn shape(&self, count: usize) -> Shape {
+        let lanes = (self.nodes.len() * LANES_PER_NODE).min(self.senders);
+        let batch = match self.mode {
+            Mode::Saturate { .. } => self.batch,
+            Mode::Rate(rate) => {
+                let paced = rate.div_ceil(BATCHES_PER_SECOND * lanes as u64).max(1);
+                usize::try_from(paced).unwrap_or(usize::MAX).min(self.batch)
+            }
+        };
+        let each = count.div_ceil(self.senders);
+        Shape { nodes: self.nodes.len(), lanes_per_node: LANES_PER_NODE, batch, each, method: self.method }
+    }
+
+    fn mode(&self) -> Mode {
+        match self.mode {
+            Mode::Saturate { in_flight } => {
+                Mode::Saturate { in_flight: in_flight.min(MAX_IN_FLIGHT_BYTES / self.bytes_per_tx()).max(1) }
+            }
+            rate => rate,
+        }
+    }
+
+    /// How often the chain is asked for its height: the resolution of latencies. A few requests more cost nothing at light
+    /// load; at full load they would take from the nodes.
+    fn poll(&self) -> Duration {
+        match self.mode {
+            Mode::Rate(rate) if rate <= 500 => Duration::from_millis(1),
+            _ => Duration::from_millis(10),
+        }
+    }
 }
-
-type Shared = Arc<Mutex<Ledger>>;
 
 /// Runs the plan.
-pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
-    if plan.nodes.is_empty() || plan.senders == 0 || plan.batch == 0 || plan.seconds == 0 {
-        bail!("a benchmark needs nodes, senders, a batch size and a duration above 0");
-    }
-    let nodes = plan.nodes.iter().map(Node::new).collect::<anyhow::Result<Vec<_>>>()?;
-    let load = Load::prepare(plan, &nodes).await.context("the load could not be prepared")?;
-    let shared = Shared::default();
-    let before = client::usage(&nodes).await;
-    let watcher = tokio::spawn(watch::follow(nodes[0].clone(), Arc::clone(&shared)));
-    let start = Instant::now();
-    let peak = offer(plan, &nodes, load, &shared, start).await;
-    drain(&shared).await;
+pub async fn run(plan: &Plan, machine: &Machine) -> anyhow::Result<Report> {
+    plan.check()?;
+    let nodes = plan.nodes.iter().map(|t| Node::new(&t.rpc, plan.method)).collect::<anyhow::Result<Vec<_>>>()?;
+    let load = prepare(plan, &nodes).await.context("the load could not be prepared")?;
+    let wire_bytes_per_tx = load.wire_bytes as f64 / load.count.max(1) as f64;
+    let shared: Shared = Arc::new(Mutex::new(Tracker::new(&load)));
+    let head = nodes[0].rpc().quantity("eth_blockNumber", json!([])).await?;
+    let watcher = tokio::spawn(watch::follow(nodes[0].clone(), Arc::clone(&shared), head, plan.poll()));
+    let (window, per_node) = measured(plan, &nodes, load, &shared).await?;
     watcher.abort();
-    let after = client::usage(&nodes).await;
-    let ledger = shared.lock();
-    Ok(Report::new(plan, &ledger.sent, &ledger.committed, ledger.refused, start, before.zip(after), peak))
+    let sample = report::sample(&shared.lock(), SAMPLE);
+    let failed_in_sample = failed(&nodes[0], &sample).await?;
+    let tracker = shared.lock();
+    Ok(Report::new(report::Parts {
+        plan,
+        tracker: &tracker,
+        window,
+        wire_bytes_per_tx,
+        per_node,
+        failed_in_sample,
+        machine: machine.clone(),
+    }))
 }
 
-/// Sends every node's share at its own pace. The largest memory seen meanwhile.
-async fn offer(plan: &Plan, nodes: &[Node], load: Load, shared: &Shared, start: Instant) -> Option<u64> {
-    let end = start + Duration::from_secs(plan.seconds);
-    let rate_per_node = plan.rate.map(|r| r as f64 / nodes.len() as f64);
-    let tasks: Vec<_> = nodes
-        .iter()
-        .zip(load.shares)
-        .map(|(node, share)| {
-            tokio::spawn(send_share(node.clone(), share, rate_per_node, end, Arc::clone(shared), nodes.len()))
-        })
-        .collect();
-    let sampling = async {
-        let mut peak = None;
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            peak = peak.max(client::usage(nodes).await.map(|u| u.rss_max));
-            if Instant::now() >= end {
-                return peak;
-            }
-        }
-    };
-    let (peak, _) = futures::future::join(sampling, futures::future::join_all(tasks)).await;
-    peak
+/// Makes senders, funds and sets them up on the chain, and signs their transactions.
+async fn prepare(plan: &Plan, nodes: &[Node]) -> anyhow::Result<Load> {
+    let shape = plan.shape(plan.count()?);
+    let formats = plan.workload.formats(plan.senders);
+    let senders = formats.into_iter().map(Account::generate).collect::<Result<Vec<_>, _>>()?;
+    let ready = setup::Setup::new(plan, &nodes[0], shape.each).await?.run(&senders, shape.each).await?;
+    let workload = plan.workload.clone();
+    let sign = move || load::sign(&workload, &senders, &ready.contracts, ready.terms, shape);
+    Ok(tokio::task::spawn_blocking(sign).await?)
 }
 
-async fn send_share(
-    node: Node,
-    share: Vec<load::Batch>,
-    rate: Option<f64>,
-    end: Instant,
-    shared: Shared,
-    nodes: usize,
-) {
+/// Offers the load and waits for what was taken; when was measured, and what each node used.
+async fn measured(
+    plan: &Plan,
+    nodes: &[Node],
+    load: Load,
+    shared: &Shared,
+) -> anyhow::Result<((Instant, Instant), Vec<NodeUsage>)> {
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
+    let before = usage::snapshot(&http, &plan.nodes).await;
+    let done = AtomicBool::new(false);
     let start = Instant::now();
-    let mut sent = 0usize;
-    for batch in share {
-        match rate {
-            Some(rate) => tokio::time::sleep_until(start + Duration::from_secs_f64(sent as f64 / rate)).await,
-            None => wait_for_room(&shared, nodes).await,
-        }
-        if Instant::now() >= end {
-            return;
-        }
-        sent += batch.hashes.len();
-        let now = Instant::now();
-        shared.lock().sent.extend(batch.hashes.iter().map(|h| (*h, now)));
-        let taken = node.submit(&batch.json).await;
-        let mut ledger = shared.lock();
-        for (hash, ok) in batch.hashes.iter().zip(taken.into_iter().chain(std::iter::repeat(false))) {
-            if !ok {
-                ledger.sent.remove(hash);
-                ledger.refused += 1;
-            }
-        }
-    }
+    let warm = start + Duration::from_secs(plan.warm_up);
+    let end = warm + Duration::from_secs(plan.seconds);
+    let pace = drive::Pace { mode: plan.mode(), start, end, lanes: load.lanes.len() };
+    let work = async {
+        drive::offer(nodes, load.lanes, shared, pace).await;
+        drive::drain(shared).await;
+        done.store(true, Ordering::Relaxed);
+    };
+    let ((), peaks) = futures::future::join(work, usage::peaks(&plan.nodes, || done.load(Ordering::Relaxed))).await;
+    let after = usage::snapshot(&http, &plan.nodes).await;
+    let nodes = plan.nodes.iter().zip(before.iter().zip(&after)).zip(peaks);
+    let per_node = nodes.map(|((t, (b, a)), peak)| NodeUsage::between(t, b, a, peak)).collect();
+    Ok(((warm, end), per_node))
 }
 
-async fn wait_for_room(shared: &Shared, nodes: usize) {
-    loop {
-        let in_flight = {
-            let l = shared.lock();
-            l.sent.len().saturating_sub(l.committed.len())
-        };
-        if in_flight < IN_FLIGHT_PER_NODE * nodes {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// How many of these failed in the EVM: a load that fails costs less than it seems.
+async fn failed(node: &Node, hashes: &[basalt_primitives::B256]) -> anyhow::Result<usize> {
+    let mut failed = 0;
+    for hash in hashes {
+        let receipt = node.rpc().call("eth_getTransactionReceipt", json!([hash])).await?;
+        failed += usize::from(receipt["status"] != "0x1");
     }
+    Ok(failed)
 }
 
-/// Waits until everything accepted is committed, or nothing more comes.
-async fn drain(shared: &Shared) {
-    let (mut last, mut since) = (0, Instant::now());
-    loop {
-        let (sent, committed) = {
-            let l = shared.lock();
-            (l.sent.len(), l.sent.keys().filter(|h| l.committed.contains_key(*h)).count())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(mode: Mode) -> Plan {
+        Plan {
+            nodes: vec![Target::default(); 4],
+            funder: Account::Native(crate::keys::dev::native_key(0)),
+            workload: workload::built_in("record", workload::Options { payload: 65_536 }).expect("known"),
+            mode,
+            method: Method::Basalt,
+            seconds: 10,
+            warm_up: 2,
+            max_transactions: 5_000_000,
+            senders: 4000,
+            batch: 200,
+            hash_fn: HashFn::Sha256,
+        }
+    }
+
+    #[test]
+    fn a_run_is_bounded_in_time_count_and_memory() {
+        let saturate = plan(Mode::Saturate { in_flight: 20_000 });
+        assert!(saturate.check().is_ok());
+        assert!(saturate.count().expect("bounded") * saturate.bytes_per_tx() <= MAX_LOAD_BYTES / 2);
+        assert!(matches!(saturate.mode(), Mode::Saturate { in_flight } if in_flight < 600), "pools are not flooded");
+        assert!(plan(Mode::Rate(100_000)).count().is_err(), "a rate is kept or refused, never cut");
+        let refused = |change: fn(&mut Plan)| {
+            let mut p = plan(Mode::Rate(10));
+            change(&mut p);
+            p.check().is_err()
         };
-        if committed >= sent {
-            return;
-        }
-        if committed > last {
-            (last, since) = (committed, Instant::now());
-        }
-        if since.elapsed() > DRAIN {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!refused(|_| {}));
+        assert!(refused(|p| p.seconds = 0) && refused(|p| p.seconds = 3601) && refused(|p| p.nodes.clear()));
+        assert!(refused(|p| p.batch = 0) && refused(|p| p.senders = 0) && refused(|p| p.mode = Mode::Rate(0)));
+        assert!(refused(|p| p.max_transactions = 5_000_001) && refused(|p| p.warm_up = 601));
+    }
+
+    #[test]
+    fn a_slow_rate_goes_in_small_batches() {
+        let shape = |rate| plan(Mode::Rate(rate)).shape(100);
+        assert_eq!((shape(20).batch, shape(3200).batch, shape(1_000_000).batch), (1, 10, 200));
     }
 }

@@ -6,15 +6,12 @@ use basalt_primitives::B256;
 use serde_json::{Value, json};
 use tokio::time::{self, Instant};
 
-use super::{Shared, client::Node};
+use super::{client::Node, tracker::Shared};
 
-/// How often the height is asked for; the resolution of latencies.
-const POLL: Duration = Duration::from_millis(5);
-
-/// Notes when each transaction of every new block was seen to be final. Runs until it is aborted.
-pub(super) async fn follow(node: Node, shared: Shared) {
-    let Ok(mut seen) = node.rpc().quantity("eth_blockNumber", json!([])).await else { return };
-    let mut ticks = time::interval(POLL);
+/// Notes when each transaction of every new block was seen to be final; `poll` is the resolution of latencies. Runs until it
+/// is aborted.
+pub(super) async fn follow(node: Node, shared: Shared, mut seen: u128, poll: Duration) {
+    let mut ticks = time::interval(poll);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -27,7 +24,7 @@ pub(super) async fn follow(node: Node, shared: Shared) {
             };
             let hashes = block["transactions"].as_array().map(Vec::as_slice).unwrap_or_default();
             let hashes = hashes.iter().filter_map(Value::as_str).filter_map(|s| s.parse::<B256>().ok());
-            shared.lock().committed.extend(hashes.map(|h| (h, now)));
+            shared.lock().committed(hashes, now);
             seen += 1;
         }
     }

@@ -1,7 +1,7 @@
-//! `eth_call` and `eth_estimateGas`, on the executor.
+//! `eth_call`, `eth_estimateGas` and `eth_createAccessList`, on the executor.
 
 use basalt_execution::{
-    BlockEnv, SkipReason, StateError,
+    Accessed, BlockEnv, SkipReason, StateError,
     call::{CallEnd, CallError as Exec, CallRequest as Request},
 };
 use basalt_primitives::Bytes;
@@ -12,58 +12,73 @@ use super::{
     reader::{damaged, read_error},
 };
 use crate::{
-    clock, proposer,
-    rpc::ports::{CallError, CallExecutor, CallRequest, ReadError, StateAt},
+    clock,
+    rpc::ports::{
+        CallError, CallExecutor, CallRequest, ReadError, Scene, SimulateError, SimulatedBlock, SimulationPlan, StateAt,
+    },
 };
 
-impl Chain {
-    /// Where a call on the newest state runs: as if in the next block.
-    fn next_env(&self, state: &PastView) -> BlockEnv {
-        let head = state.0.snapshot().head();
-        let header = head.block.header();
-        BlockEnv {
-            height: header.height.next(),
-            timestamp_ms: clock::wall_ms().max(header.timestamp_ms + 1),
-            beneficiary: header.proposer,
-            base_fee: proposer::next_base_fee(&self.spec, &head),
-            gas_limit: header.gas_limit,
-            parent_hash: head.hash(),
-            prev_randao: head.hash(),
-        }
-    }
+/// A call ready to run: in which block, what, and on which state.
+pub(super) struct Prepared {
+    pub env: BlockEnv,
+    pub request: Request,
+    pub state: PastView,
+}
 
-    /// Where a call on the state after a named block runs: in that block's own surroundings, as clients know it from
-    /// other nodes.
-    fn past_env(&self, state: &PastView) -> Result<BlockEnv, ReadError> {
+impl Chain {
+    /// The surroundings of the block whose state it is, as clients know it from other nodes.
+    pub(super) fn env_of(&self, state: &PastView) -> Result<BlockEnv, ReadError> {
         let header = state.0.snapshot().header(state.0.height()).map_err(read_error)?;
         header.map(|h| BlockEnv::of(&h)).ok_or_else(|| damaged(format!("block {} has no header", state.0.height())))
     }
 
-    fn prepare(&self, request: &CallRequest, at: StateAt) -> Result<(BlockEnv, Request, PastView), CallError> {
-        let state = self.state_at(at)?;
-        let env = match at {
-            StateAt::Latest => self.next_env(&state),
-            StateAt::Height(_) => self.past_env(&state)?,
-        };
-        let call = Request {
-            from: request.from,
-            to: request.to,
-            value: request.value,
-            input: request.input.clone(),
-            gas: request.gas,
-            gas_price: request.max_fee_per_gas,
-            max_priority_fee_per_gas: request.max_priority_fee_per_gas,
-            access_list: request.access_list.clone(),
-            authorizations: request.authorization_list.clone(),
-        };
-        Ok((env, call, state))
+    /// The surroundings of a block that follows, now.
+    pub(super) fn env_after(&self, state: &PastView) -> Result<BlockEnv, ReadError> {
+        let last = self.env_of(state)?;
+        let summary = state.0.snapshot().summary(state.0.height()).map_err(read_error)?;
+        let summary = summary.ok_or_else(|| damaged(format!("block {} has no summary", last.height)))?;
+        let gas_used = summary.outcome.gas_used;
+        Ok(BlockEnv {
+            height: last.height.next(),
+            timestamp_ms: clock::wall_ms().max(last.timestamp_ms + 1),
+            base_fee: self.spec.next_base_fee(last.height, last.base_fee, gas_used, last.gas_limit),
+            parent_hash: summary.hash,
+            prev_randao: summary.hash,
+            ..last
+        })
+    }
+
+    pub(super) fn prepare(&self, request: &CallRequest, scene: &Scene) -> Result<Prepared, ReadError> {
+        let state = self.state_at(scene.at)?;
+        let mut env = if scene.pending { self.env_after(&state)? } else { self.env_of(&state)? };
+        // Whatever block is imagined: no call gets more gas than a real block has.
+        let most = env.gas_limit;
+        scene.block.apply(&mut env);
+        let mut request = exec_request(request);
+        request.gas = Some(request.gas.unwrap_or(env.gas_limit).min(most));
+        Ok(Prepared { env, request, state })
+    }
+}
+
+/// The RPC's request as execution has it.
+pub(super) fn exec_request(request: &CallRequest) -> Request {
+    Request {
+        from: request.from,
+        to: request.to,
+        value: request.value,
+        input: request.input.clone(),
+        gas: request.gas,
+        gas_price: request.max_fee_per_gas,
+        max_priority_fee_per_gas: request.max_priority_fee_per_gas,
+        access_list: request.access_list.clone(),
+        authorizations: request.authorization_list.clone(),
     }
 }
 
 impl CallExecutor for Chain {
-    fn call(&self, request: &CallRequest, at: StateAt) -> Result<Bytes, CallError> {
-        let (env, call, state) = self.prepare(request, at)?;
-        let outcome = self.executor.call(&env, &call, &state).map_err(call_error)?;
+    fn call(&self, request: &CallRequest, scene: &Scene) -> Result<Bytes, CallError> {
+        let p = self.prepare(request, scene)?;
+        let outcome = self.executor.call(&p.env, &p.request, &p.state, &scene.accounts).map_err(call_error)?;
         match outcome.end {
             CallEnd::Success => Ok(outcome.output),
             CallEnd::Revert => Err(CallError::Reverted { output: outcome.output }),
@@ -71,16 +86,25 @@ impl CallExecutor for Chain {
         }
     }
 
-    fn estimate_gas(&self, request: &CallRequest, at: StateAt) -> Result<u64, CallError> {
-        let (env, call, state) = self.prepare(request, at)?;
-        self.executor.estimate_gas(&env, &call, &state).map_err(call_error)
+    fn estimate_gas(&self, request: &CallRequest, scene: &Scene) -> Result<u64, CallError> {
+        let p = self.prepare(request, scene)?;
+        self.executor.estimate_gas(&p.env, &p.request, &p.state, &scene.accounts).map_err(call_error)
+    }
+
+    fn access_list(&self, request: &CallRequest, scene: &Scene) -> Result<Accessed, CallError> {
+        let p = self.prepare(request, scene)?;
+        self.executor.access_list(&p.env, &p.request, &p.state, &scene.accounts).map_err(call_error)
+    }
+
+    fn simulate(&self, plan: &SimulationPlan, at: StateAt) -> Result<Vec<SimulatedBlock>, SimulateError> {
+        self.run_simulation(plan, at)
     }
 }
 
 fn call_error(e: Exec) -> CallError {
     match e {
         Exec::Revert(output) => CallError::Reverted { output },
-        Exec::State(e) => state_error(e),
+        Exec::State(e) => CallError::Read(state_error(e)),
         Exec::Invalid(SkipReason::Quarantined(_)) | Exec::Failed(_) => {
             tracing::error!("a call made the executor fail: {e}");
             CallError::Failed(e.to_string())
@@ -89,7 +113,7 @@ fn call_error(e: Exec) -> CallError {
     }
 }
 
-fn state_error(e: StateError) -> CallError {
+pub(super) fn state_error(e: StateError) -> ReadError {
     tracing::error!("the state could not be read: {e}");
-    CallError::Read(ReadError::Storage(Box::new(e)))
+    ReadError::Storage(Box::new(e))
 }

@@ -2,12 +2,15 @@
 //! a port to it. Storage and execution do not know each other; they meet here.
 
 mod calls;
+mod logs;
 mod proof;
 mod prune;
 mod reader;
+mod simulate;
 mod state;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 use std::sync::Arc;
 

@@ -6,8 +6,8 @@ use basalt_execution::trie::AccountProof;
 use basalt_primitives::{Address, B256, Bloom, Bytes, Height, Receipt, Transaction, U256, state::Account};
 use basalt_storage::{Reader as _, StorageError};
 
-use super::{Chain, PastView, proof};
-use crate::rpc::ports::{BlockView, ChainReader, ReadError, SkippedTx, StateAt};
+use super::{Chain, PastView, logs, proof};
+use crate::rpc::ports::{BlockView, ChainReader, LogQuery, LogSearch, ReadError, SkippedTx, StateAt};
 
 pub(super) fn read_error(e: StorageError) -> ReadError {
     if let StorageError::StateNotKept { height, first, head } = e {
@@ -39,7 +39,11 @@ impl Chain {
         else {
             return Ok(None);
         };
-        let bloom = receipts.iter().fold(Bloom::ZERO, |all, r| all | r.bloom());
+        let bloom = match ledger.bloom(height)? {
+            Some(bloom) => bloom,
+            // No logs, or none that are indexed.
+            None => receipts.iter().filter(|r| !r.logs.is_empty()).fold(Bloom::ZERO, |all, r| all | r.bloom()),
+        };
         let size_bytes = ledger.certified_bytes(height)?.map_or(0, |b| b.len());
         Ok(Some(BlockView {
             hash: summary.hash,
@@ -88,12 +92,20 @@ impl ChainReader for Chain {
         raws.map(|(_, raw)| self.decode(raw)).collect::<Result<_, _>>().map(Some)
     }
 
+    fn raw_block(&self, height: Height) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.ledger.snapshot().certified_bytes(height).map_err(read_error)?.map(Bytes::from))
+    }
+
     fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError> {
         self.ledger.receipts(height).map_err(read_error)
     }
 
     fn locate(&self, tx: &B256) -> Result<Option<(Height, u32)>, ReadError> {
         Ok(self.ledger.tx_location(tx).map_err(read_error)?.map(|l| (l.height, l.receipt)))
+    }
+
+    fn find_logs(&self, query: &LogQuery, from: Height, to: Height, limit: usize) -> Result<LogSearch, ReadError> {
+        logs::find(self, query, from, to, limit)
     }
 
     fn skipped(&self, height: Height) -> Result<Vec<SkippedTx>, ReadError> {

@@ -20,7 +20,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{Chain, StateView};
 use crate::{
-    rpc::ports::{CallExecutor as _, CallRequest, ChainReader as _, ReadError, StateAt},
+    rpc::ports::{CallExecutor as _, CallRequest, ChainReader as _, ReadError, Scene, StateAt},
     validators::ValidatorSets,
 };
 
@@ -66,7 +66,8 @@ impl World {
         let ledger = Ledger::open(dir.path(), &spec, &OpenOptions::default(), || genesis).unwrap();
         let chain = Chain {
             genesis: spec.genesis_block().hash(),
-            sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), ledger.head().height()).unwrap(),
+            sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), ledger.head().height(), Vec::new())
+                .unwrap(),
             executor: Arc::new(Executor::new(Arc::clone(&spec))),
             ledger: Arc::new(ledger),
             spec,
@@ -243,13 +244,14 @@ fn reads_and_calls_at_an_old_block_see_its_state_and_its_surroundings() {
     let request = CallRequest { to: Some(contract), ..CallRequest::default() };
     for height in 1..=5u64 {
         let at = StateAt::Height(Height(height));
+        let scene = Scene { at, ..Scene::default() };
         assert_eq!(world.chain.account(at, &contract).unwrap().unwrap().nonce, height);
         assert_eq!(world.chain.storage(at, &contract, U256::ZERO).unwrap(), U256::from(height * 10));
         assert_eq!(world.chain.code(at, &contract).unwrap(), code);
-        let output = world.chain.call(&request, at).unwrap();
+        let output = world.chain.call(&request, &scene).unwrap();
         let words = [U256::from(height), U256::from(height * 10)].map(|w| w.to_be_bytes::<32>()).concat();
         assert_eq!(output[..], words[..], "a call at block {height}");
-        assert!(world.chain.estimate_gas(&request, at).unwrap() > 21_000);
+        assert!(world.chain.estimate_gas(&request, &scene).unwrap() > 21_000);
     }
     assert_eq!(world.chain.code(StateAt::Height(Height(0)), &contract).unwrap().len(), 0, "before it was there");
     let view = world.chain.state_at(StateAt::Height(Height(2))).unwrap();

@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 38] = [
+const KEYS: [(&str, &str); 39] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -67,6 +67,7 @@ const KEYS: [(&str, &str); 38] = [
     ("monitor", "min_peers"),
     ("monitor", "webhook_private_targets"),
     ("monitor", "organisation"),
+    ("consensus", "override"),
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),
     ("mempool", "max_per_sender"),

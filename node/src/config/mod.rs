@@ -5,11 +5,15 @@ mod layers;
 pub mod spec;
 
 use std::{
+    fs::File,
+    io::Read as _,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use anyhow::Context as _;
+use basalt_primitives::{SetOverride, set_override};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use layers::{ConfigError, load};
 
@@ -39,6 +43,9 @@ pub struct NodeConfig {
     /// Alerts.
     #[serde(default)]
     pub monitor: MonitorConfig,
+    /// What the operators have agreed on outside the chain.
+    #[serde(default, skip_serializing_if = "Consensus::is_empty")]
+    pub consensus: Consensus,
     /// Mempool limits.
     #[serde(default)]
     pub mempool: Mempool,
@@ -62,6 +69,53 @@ pub struct Keys {
     /// File whose first line is the passphrase of encrypted key files; else BASALT_PASSPHRASE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase_file: Option<PathBuf>,
+}
+
+/// What the operators have agreed on outside the chain: the same on every node, followers too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Consensus {
+    /// Set overrides (`basalt validator override`), one file for each time this chain was restarted without its lost
+    /// validators. To be kept for ever: old certificates are verified with them.
+    #[serde(rename = "override", skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    pub override_files: Vec<PathBuf>,
+}
+
+/// A path, or a list of paths.
+fn one_or_more<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        One(PathBuf),
+        More(Vec<PathBuf>),
+    }
+    Ok(match Either::deserialize(d)? {
+        Either::One(path) => vec![path],
+        Either::More(paths) => paths,
+    })
+}
+
+impl Consensus {
+    const fn is_empty(&self) -> bool {
+        self.override_files.is_empty()
+    }
+
+    /// Reads the set overrides, strictly; they are verified against the chain when it is opened.
+    pub fn overrides(&self) -> anyhow::Result<Vec<SetOverride>> {
+        self.override_files.iter().map(|path| read_override(path)).collect()
+    }
+}
+
+/// Reads one set override.
+pub fn read_override(path: &Path) -> anyhow::Result<SetOverride> {
+    let shown = path.display();
+    let file = File::open(path).with_context(|| {
+        format!("cannot open the set override {shown}; correct `consensus.override` or put the file there")
+    })?;
+    let mut text = Vec::new();
+    let limit = set_override::MAX_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut text).with_context(|| format!("cannot read the set override {shown}"))?;
+    SetOverride::from_json(&text).with_context(|| format!("the set override {shown} is refused"))
 }
 
 /// Peer-to-peer settings.
@@ -201,7 +255,8 @@ impl NodeConfig {
     pub(crate) fn resolve(&mut self, base: &Path) {
         let paths = [&mut self.genesis, &mut self.data_dir, &mut self.keys.node];
         let optional = [self.keys.validator.as_mut(), self.keys.passphrase_file.as_mut()];
-        for p in paths.into_iter().chain(optional.into_iter().flatten()) {
+        let optional = optional.into_iter().flatten().chain(&mut self.consensus.override_files);
+        for p in paths.into_iter().chain(optional) {
             if p.is_relative() {
                 *p = base.join(&*p);
             }

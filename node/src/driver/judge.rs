@@ -25,7 +25,7 @@ impl Judge {
     pub fn check(&self, block: &SealedBlock) -> Result<(), BlockError> {
         let Chain { ledger, sets, spec, genesis, .. } = &self.chain;
         let (head, height) = (ledger.head(), block.height());
-        let (parent, this, next) = (sets.at(head.height()), sets.at(height), sets.at(height.next()));
+        let (parent, this, next) = (sets.at(head.height()), sets.at(height), sets.announced(height.next()));
         let (Some(parent), Some(this), Some(next)) = (parent, this, next) else {
             return Err(BlockError::NotNext { height, head: head.height() });
         };
@@ -39,12 +39,30 @@ impl Judge {
     }
 }
 
-/// What the engine is told of a judgement.
+/// What the engine is told of a judgement. A block that was decided by the others while it waited here is not judged any more,
+/// and nothing is held against it.
 #[must_use]
-pub const fn verdict(judged: &Result<(), BlockError>) -> Verdict {
+pub fn verdict(judged: &Result<(), BlockError>) -> Verdict {
     match judged {
         Ok(()) => Verdict::Valid,
         Err(BlockError::Early { .. }) => Verdict::NotYet,
+        Err(BlockError::NotNext { height, head }) if height <= head => Verdict::NotYet,
         Err(_) => Verdict::Invalid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_primitives::Height;
+
+    use super::*;
+
+    #[test]
+    fn a_block_decided_meanwhile_is_not_called_invalid() {
+        let not_next = |height, head| Err(BlockError::NotNext { height: Height(height), head: Height(head) });
+        assert_eq!(verdict(&not_next(5, 5)), Verdict::NotYet);
+        assert_eq!(verdict(&not_next(5, 6)), Verdict::NotYet);
+        assert_eq!(verdict(&not_next(7, 5)), Verdict::Invalid, "its parent is executed here before it is judged");
+        assert_eq!(verdict(&Err(BlockError::Field("seal"))), Verdict::Invalid);
     }
 }

@@ -119,7 +119,7 @@ pub struct Sets<'a> {
     pub parent: &'a ValidatorSet,
     /// Votes on the block.
     pub this: &'a ValidatorSet,
-    /// Votes on its child.
+    /// Votes on its child, as a header announces it.
     pub next: &'a ValidatorSet,
 }
 

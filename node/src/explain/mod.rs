@@ -146,7 +146,7 @@ pub struct Timer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeouts {
-    /// Of round 0.
+    /// Of round 0: the chain's parameter, or more where agreeing takes longer.
     pub base_ms: Millis,
     /// The longest.
     pub cap_ms: Millis,
@@ -154,6 +154,8 @@ pub struct Timeouts {
     pub current_ms: Millis,
     /// Whether this round's is the longest.
     pub at_cap: bool,
+    /// What two thirds of the recent blocks took to be agreed on, at most, as this validator has measured it.
+    pub typical_ms: Option<Millis>,
     /// The longest round trip to a connected validator, as measured by pings.
     pub round_trip_ms: Option<Millis>,
 }

@@ -1,7 +1,7 @@
 //! Every situation, from real engines driven into it.
 
 use basalt_bft::{
-    Bft, Message, Proposal, Record, Status, Vote,
+    Bft, Message, Proposal, Record, Status, Timing, Vote,
     sim::{BftLab, test_params},
 };
 use basalt_consensus::{Effect, Engine as _, Input, InputOf, Restored, Verdict, sim::Lab as _};
@@ -21,6 +21,8 @@ struct Scene {
     connected: Vec<u16>,
     out: Vec<basalt_consensus::EffectOf<Bft>>,
     syncing: Option<(Height, Height)>,
+    /// Declared lost by a set override.
+    lost: Vec<u16>,
 }
 
 impl Scene {
@@ -36,6 +38,7 @@ impl Scene {
             connected: vec![0, 1, 2, 3],
             out: Vec::new(),
             syncing: None,
+            lost: Vec::new(),
         };
         let set = scene.lab.set().clone();
         scene.step(Input::Restored(Restored {
@@ -119,7 +122,8 @@ impl Scene {
 
     fn explain(&self) -> Explanation {
         let name = |key: &PublicKey| format!("node{}", self.lab.set().index_of(key).expect("a validator"));
-        let set = self.lab.set();
+        let lost: Vec<PublicKey> = self.lost.iter().map(|i| self.key(*i)).collect();
+        let set = &self.lab.set().without(&lost, true).expect("somebody remains");
         let account = |a: &Address| {
             let index = set.as_slice().iter().position(|v| v.address() == *a).expect("a validator");
             format!("node{index}")
@@ -160,6 +164,24 @@ fn proposers_that_are_skipped_are_named() {
 }
 
 #[test]
+fn a_measured_delay_near_the_cap_is_a_warning_with_its_mend() {
+    let scene = Scene::voter(0);
+    let calm = scene.explain();
+    assert!(!calm.details.iter().any(|d| d.contains("roundTimeoutCapMs")), "{:?}", calm.details);
+    let mut recorder = scene.recorder.clone();
+    let status = scene.engine.status();
+    let timing = Timing { typical_ms: Some(1_900), near_cap: true, ..status.timing };
+    recorder.stepped(scene.now, Status { timing, ..status });
+    let e = Scene { recorder, ..scene }.explain();
+    assert!(
+        e.details.iter().any(|d| d.contains("takes 1900 ms") && d.contains("raise roundTimeoutCapMs")),
+        "{:?}",
+        e.details
+    );
+    assert_eq!(e.timeouts.typical_ms, Some(1_900));
+}
+
+#[test]
 fn before_the_start_it_says_so() {
     let mut scene = Scene::voter(0);
     scene.recorder = Recorder::default();
@@ -176,6 +198,7 @@ fn an_idle_network_says_why_there_is_no_block() {
     assert!(e.summary.contains("no transactions wait"), "{}", e.summary);
     assert_eq!(actions(&e), [Action::Nothing]);
     assert!(e.details.is_empty() && e.timer.is_none(), "{e:?}");
+    assert!(e.votes.missing.is_empty() && e.votes.have.is_empty(), "nobody's vote is waited for: {:?}", e.votes);
 }
 
 #[test]
@@ -186,6 +209,22 @@ fn an_idle_network_without_a_quorum_warns() {
     assert_eq!(e.situation, Situation::Idle);
     assert!(e.details[0].contains("missing: node2 and node3"), "{:?}", e.details);
     assert_eq!(actions(&e), [Action::StartNodes]);
+}
+
+#[test]
+fn a_set_override_is_named_and_only_those_that_remain_are_missed() {
+    let mut scene = Scene::voter(0);
+    scene.lost = vec![2, 3];
+    scene.connected = vec![0];
+    let e = scene.explain();
+    assert!(e.details[0].contains("node2 and node3 were declared lost"), "{:?}", e.details);
+    assert!(
+        e.details[1].contains("1 of 2 voting power is connected and 2 is needed; missing: node1"),
+        "{:?}",
+        e.details
+    );
+    scene.connected = vec![0, 1];
+    assert!(scene.explain().quorum.reachable);
 }
 
 #[test]
@@ -211,6 +250,8 @@ fn an_absent_proposer_is_named_with_the_time_left() {
     let e = scene.explain();
     assert_eq!(e.situation, Situation::AwaitingProposal);
     assert_eq!(e.proposer.as_deref(), Some("node1"));
+    let lacking: Vec<_> = e.votes.missing.iter().map(|m| (m.name.as_str(), m.connected)).collect();
+    assert_eq!(lacking, [("node1", false)], "only the proposer is waited for");
     assert_eq!(e.timer, Some(Timer { running_ms: 100, timeout_ms: 300, remaining_ms: 200 }));
     assert_eq!(actions(&e), [Action::Wait, Action::StartNodes]);
     // The picture ages: the time that has passed since counts.

@@ -108,9 +108,9 @@ fn not_started(view: &View<'_>) -> Explanation {
 
 fn reach(view: &View<'_>) -> Reach {
     let here = |key: &PublicKey| view.own == Some(*key) || (view.connected)(key);
-    let validators = view.set.as_slice();
-    let power = validators.iter().filter(|v| here(&v.public_key)).map(|v| v.power).sum();
-    let unreachable = validators.iter().filter(|v| !here(&v.public_key)).map(|v| (view.name)(&v.public_key)).collect();
+    let validators = || view.set.remaining().map(|(_, v)| v);
+    let power = validators().filter(|v| here(&v.public_key)).map(|v| v.power).sum();
+    let unreachable = validators().filter(|v| !here(&v.public_key)).map(|v| (view.name)(&v.public_key)).collect();
     let (needed, total) = (view.set.quorum(), view.set.total_power());
     Reach { reachable: power >= needed, power, needed, total, unreachable }
 }
@@ -215,6 +215,7 @@ impl Explainer<'_> {
 
     fn details(&self, situation: Situation) -> Vec<String> {
         let mut all = Vec::new();
+        all.extend(self.override_text());
         if matches!(situation, Situation::Idle | Situation::Pacing | Situation::Following) && !self.reach.reachable {
             let (r, missing) = (&self.reach, list(&self.reach.unreachable));
             let (power, needed, total) = (r.power, r.needed, r.total);
@@ -235,8 +236,22 @@ impl Explainer<'_> {
         }
         all.extend(self.skip_text());
         all.extend(self.clock_text());
+        all.extend(self.s.timing.warning());
         all.extend(self.delay_text());
         all
+    }
+
+    fn override_text(&self) -> Option<String> {
+        let set = self.view.set;
+        let lost = (0u16..).zip(set.as_slice()).filter(|(index, _)| set.is_lost(*index));
+        let lost: Vec<String> = lost.map(|(_, v)| (self.view.name)(&v.public_key)).collect();
+        (!lost.is_empty()).then(|| {
+            format!(
+                "A set override is in force at this height: {} were declared lost and have no say, and all {} that remain must agree.",
+                list(&lost),
+                set.len() - lost.len()
+            )
+        })
     }
 
     fn timer_text(&self, situation: Situation) -> Option<String> {
@@ -293,8 +308,11 @@ impl Explainer<'_> {
             Situation::NoQuorum => {
                 let gone = self.reach.unreachable.clone();
                 add(Action::StartNodes, gone.clone(), self.start_text(&gone));
-                let text = "Only if too many of these validators are lost for ever: a set override signed by the remaining operators lets the chain go on without them.";
-                add(Action::SetOverride, gone, text.into());
+                let text = "Only if too many of these validators are lost for ever: a set override signed by the remaining operators lets the chain go on without them: `basalt validator override create` on a stopped node.";
+                // With one in force all that remain have just agreed to vote.
+                if !self.view.set.is_overridden() {
+                    add(Action::SetOverride, gone, text.into());
+                }
             }
             Situation::Recovering => {
                 let asked: Vec<String> = self.s.missing.iter().map(|i| self.by_index(*i)).collect();
@@ -351,8 +369,6 @@ impl Explainer<'_> {
     }
 
     fn votes(&self) -> Votes {
-        let own = self.s.own;
-        let missing = self.s.missing.iter().filter(|i| Some(**i) != own || waits_for_votes(self.s.step));
         let describe = |i: &u16| {
             let key = self.view.set.get(*i).map(|v| v.public_key);
             Missing {
@@ -361,10 +377,12 @@ impl Explainer<'_> {
                 last_heard_ms: key.and_then(|k| self.view.recorder.last_heard(self.view.now, &k)),
             }
         };
-        let all = 0..u16::try_from(self.view.set.len()).unwrap_or(u16::MAX);
+        let counted = waits_for_votes(self.s.step);
+        let mut all = self.view.set.remaining().map(|(index, _)| index).collect::<Vec<_>>();
+        all.retain(|i| counted && !self.s.missing.contains(i));
         Votes {
-            have: all.filter(|i| !self.s.missing.contains(i)).map(|i| self.by_index(i)).collect(),
-            missing: missing.map(describe).collect(),
+            have: all.into_iter().map(|i| self.by_index(i)).collect(),
+            missing: self.s.missing.iter().map(describe).collect(),
             power: self.s.power,
             needed: self.s.needed,
         }
@@ -377,11 +395,11 @@ impl Explainer<'_> {
     }
 
     fn timeouts(&self) -> Timeouts {
-        let (base_ms, cap_ms) = (self.view.params.round_timeout_ms, self.view.params.round_timeout_cap_ms);
+        let (base_ms, cap_ms) = (self.s.timing.base_ms, self.s.timing.cap_ms);
         let doubled = 1u64.checked_shl(self.s.round.0.min(32)).unwrap_or(u64::MAX);
         let current_ms = base_ms.saturating_mul(doubled).min(cap_ms);
-        let round_trip_ms = self.view.round_trip_ms;
-        Timeouts { base_ms, cap_ms, current_ms, at_cap: current_ms == cap_ms, round_trip_ms }
+        let (typical_ms, round_trip_ms) = (self.s.timing.typical_ms, self.view.round_trip_ms);
+        Timeouts { base_ms, cap_ms, current_ms, at_cap: current_ms == cap_ms, typical_ms, round_trip_ms }
     }
 }
 
@@ -392,7 +410,7 @@ const fn waits_for_votes(step: Step) -> bool {
 
 /// The fewest validators that can bring this much power.
 fn many_needed(set: &ValidatorSet, lacking: u64) -> usize {
-    let mut powers: Vec<u64> = set.as_slice().iter().map(|v| v.power).collect();
+    let mut powers: Vec<u64> = set.remaining().map(|(_, v)| v.power).collect();
     powers.sort_unstable_by(|a, b| b.cmp(a));
     let mut sum = 0u64;
     1 + powers

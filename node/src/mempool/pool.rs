@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, Bytes};
 use basalt_primitives::{Height, Millis, Transaction, chainspec::EvmFork};
 
 use super::{
@@ -298,6 +298,18 @@ impl Mempool {
     #[must_use]
     pub fn ready(&self, base_fee: u64, height: Height) -> Ready<'_> {
         Ready::new(self.tails.iter().filter_map(|k| self.senders.get(&k.sender)), base_fee, height)
+    }
+
+    /// The encodings of what the next block could take, best first, up to about this many bytes.
+    #[must_use]
+    pub fn waiting(&self, max_bytes: usize) -> Vec<Bytes> {
+        let (base_fee, height) = self.next_block;
+        let mut bytes = 0;
+        let room = |tx: &&Arc<Transaction>| {
+            bytes += tx.raw().len();
+            bytes <= max_bytes
+        };
+        self.ready(base_fee, height).take_while(room).map(|tx| tx.raw().clone()).collect()
     }
 
     /// Whether [`Mempool::ready`] would give anything.

@@ -22,6 +22,9 @@ use super::{
 const BATCH_BYTES: usize = 64 << 10;
 /// Messages gossipsub keeps for one peer; above, it drops and says so.
 const PEER_QUEUE: usize = 512;
+/// For how long a batch counts as a duplicate of the same one. Longer than it takes to go round; shorter than `ingress` waits
+/// before it passes on again what no block has taken.
+pub(crate) const DUPLICATES_FOR: Duration = Duration::from_secs(5);
 /// Payload of a message may exceed the batch size by one largest transaction; this is for the framing.
 const FRAMING: usize = 64 << 10;
 
@@ -39,7 +42,7 @@ pub(super) fn behaviour(protocols: &Protocols) -> Result<(Gossip, IdentTopic), N
         .flood_publish(false)
         .heartbeat_interval(Duration::from_secs(1))
         .heartbeat_initial_delay(Duration::from_millis(500))
-        .duplicate_cache_time(Duration::from_secs(60))
+        .duplicate_cache_time(DUPLICATES_FOR)
         .connection_handler_queue_len(PEER_QUEUE)
         .max_publish_messages(256)
         .max_control_messages_sent(512)

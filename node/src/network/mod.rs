@@ -57,6 +57,8 @@ use shared::{COMMANDS, Context, Shared};
 
 pub use config::{MAX_STATIC_PEERS, NetworkConfig, PeerAddr};
 pub use error::{NetworkError, PeerAddrError, RequestError};
+#[cfg(test)]
+pub(crate) use gossip::DUPLICATES_FOR;
 pub use gossip::{BatchId, BatchVerdict};
 pub use handle::{BlockSource, ConsensusTarget, NetworkEvents, NetworkHandle};
 pub use identity::{Identity, peer_id_of};

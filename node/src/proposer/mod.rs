@@ -59,7 +59,8 @@ impl Proposer {
             transactions_root: B256::ZERO,
             last_certificate_hash: request.last_certificate.as_ref().map_or(B256::ZERO, |c| c.hash(spec.hash_fn)),
         };
-        let next_set = chain.sets.at_known(request.height.next()).hash(spec.hash_fn);
+        let next_set =
+            chain.sets.announced(request.height.next()).expect("known two above an executed block").hash(spec.hash_fn);
         let mut header = next_header(spec, head, next_set, chosen);
         let state = StateView(chain.ledger.snapshot());
         let limits = BuildLimits { max_gas: spec.gas_limit, max_bytes: spec.max_block_bytes };

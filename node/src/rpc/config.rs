@@ -32,6 +32,12 @@ pub struct RpcConfig {
     pub max_connections: usize,
     /// Most requests at work at once on threads for blocking work; further ones wait.
     pub max_blocking: usize,
+    /// Most traces at work at once; further ones wait.
+    pub max_traces: usize,
+    /// Longest time a trace may take, in milliseconds.
+    pub trace_timeout_ms: u64,
+    /// Most instructions of a trace.
+    pub max_trace_steps: u64,
     /// Most WebSocket connections at once.
     pub max_websockets: usize,
     /// Most subscriptions of one WebSocket connection.
@@ -69,13 +75,16 @@ impl Default for RpcConfig {
             request_timeout_ms: 30_000,
             max_connections: 4_096,
             max_blocking: 16,
+            max_traces: 2,
+            trace_timeout_ms: 10_000,
+            max_trace_steps: 100_000_000,
             max_websockets: 1_024,
             max_subscriptions: 1_024,
             max_websocket_requests: 64,
             event_buffer: 1_024,
             max_filters: 4_096,
             filter_lifetime_ms: 5 * 60 * 1000,
-            max_logs_blocks: 10_000,
+            max_logs_blocks: 10_000_000,
             max_logs: 20_000,
             ready_max_commit_age_ms: 30_000,
             ready_max_behind: 10,

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 
 use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use super::{
     App, RpcError, bounds,
@@ -130,7 +131,8 @@ async fn run_method(app: &Arc<App>, session: Option<&Arc<Session>>, method: &Met
     let work = async {
         match &method.run {
             Run::Quick(f) => f(&call, values),
-            Run::Blocking(f) => run_blocking(f.clone(), call.clone(), values).await,
+            Run::Blocking(f) => run_blocking(&app.blocking, f.clone(), call.clone(), values).await,
+            Run::Tracing(f) => run_blocking(&app.tracing, f.clone(), call.clone(), values).await,
             Run::Async(f) => f(call.clone(), values).await,
         }
     };
@@ -141,8 +143,8 @@ async fn run_method(app: &Arc<App>, session: Option<&Arc<Session>>, method: &Met
 }
 
 /// The permit goes with the work, so that work which outlives its request still counts.
-async fn run_blocking(f: Handler, call: Call, values: Vec<Value>) -> Answer {
-    let permit = call.app.blocking.clone().acquire_owned().await.map_err(RpcError::internal)?;
+async fn run_blocking(places: &Arc<Semaphore>, f: Handler, call: Call, values: Vec<Value>) -> Answer {
+    let permit = places.clone().acquire_owned().await.map_err(RpcError::internal)?;
     let work = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         f(&call, values)

@@ -104,7 +104,9 @@ impl From<CallError> for RpcError {
     }
 }
 
-fn reverted(output: &Bytes) -> RpcError {
+/// The error of a revert, with its reason in words and its data.
+#[must_use]
+pub fn reverted(output: &Bytes) -> RpcError {
     let message = match revert_reason(output) {
         Some(reason) => format!("execution reverted: {reason}"),
         None => "execution reverted".to_owned(),

@@ -21,6 +21,9 @@ use super::{
     types::BlockId,
 };
 
+/// Most block hashes in one answer.
+const MAX_HASHES: u64 = 10_000;
+
 /// What a filter looks for.
 pub(crate) enum Kind {
     /// Logs of blocks after `next - 1`.
@@ -95,7 +98,7 @@ impl Filters {
             Work::Logs(filter, from, to) => Ok(Changes::Logs(logs::scan(app, &filter, from, to)?)),
             Work::Blocks(from, to) => {
                 // A poller that stayed away for longer gets the newest.
-                let from = from.0.max(to.0.saturating_sub(app.config.max_logs_blocks));
+                let from = from.0.max(to.0.saturating_sub(MAX_HASHES));
                 let mut hashes = Vec::new();
                 for n in from..=to.0 {
                     hashes.extend(app.chain.view(BlockId::Number(n))?.map(|v| v.hash));

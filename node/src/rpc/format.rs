@@ -9,7 +9,7 @@ use basalt_primitives::{Log, PublicKey, Receipt, Transaction, tx::Payload, tx::S
 use serde::Serialize;
 
 use super::{
-    ports::BlockView,
+    ports::{BlockView, FoundLog},
     types::{AccessItem, AuthorizationItem, Hex64, Hex128},
 };
 
@@ -67,6 +67,13 @@ impl BlockJson {
         };
         let size = Some(Hex64(view.size_bytes as u64));
         Self { size, transactions: Some(transactions), uncles: Some([]), ..Self::header(view) }
+    }
+
+    /// An imagined block, with these transactions in full if there are any.
+    #[must_use]
+    pub fn imagined(view: &BlockView, full: Option<Vec<TxJson>>) -> Self {
+        let hashes = || TransactionsJson::Hashes(view.tx_hashes.clone());
+        Self { transactions: Some(full.map_or_else(hashes, TransactionsJson::Full)), ..Self::new(view, None) }
     }
 
     /// The header alone, as `newHeads` sends it.
@@ -188,17 +195,32 @@ impl TxJson {
     /// A transaction that waits; the price is the most it offers.
     #[must_use]
     pub fn pending(tx: &Transaction) -> Self {
-        let p = tx.payload();
+        Self::of(tx.payload(), tx.hash(), tx.sender())
+    }
+
+    /// A transaction of an imagined block, which nobody signed.
+    #[must_use]
+    pub fn simulated(tx: &TxEnvelope, from: Address, view: &BlockView, index: usize) -> Self {
+        Self {
+            block_hash: Some(view.hash),
+            block_number: Some(Hex64(view.height().0)),
+            block_timestamp: Some(Hex64(view.header.timestamp_s())),
+            transaction_index: Some(Hex64(index as u64)),
+            ..Self::of(&Payload::Ethereum(Box::new(tx.clone())), *tx.tx_hash(), from)
+        }
+    }
+
+    fn of(p: &Payload, hash: B256, from: Address) -> Self {
         let dynamic = !matches!(p.tx_type(), 0 | 1);
         let mut json = Self {
             block_hash: None,
             block_number: None,
             block_timestamp: None,
             transaction_index: None,
-            hash: tx.hash(),
+            hash,
             tx_type: Hex64(p.tx_type().into()),
             chain_id: p.chain_id().map(Hex64),
-            from: tx.sender(),
+            from,
             to: p.to(),
             nonce: Hex64(p.nonce()),
             gas: Hex64(p.gas_limit()),
@@ -258,6 +280,23 @@ pub struct LogJson {
 }
 
 impl LogJson {
+    /// A log that was searched for.
+    #[must_use]
+    pub fn found(found: FoundLog) -> Self {
+        Self {
+            address: found.log.address,
+            topics: found.log.topics,
+            data: found.log.data,
+            block_hash: found.block_hash,
+            block_number: Hex64(found.height.0),
+            block_timestamp: Hex64(found.timestamp_ms / 1000),
+            transaction_hash: found.tx_hash,
+            transaction_index: Hex64(found.receipt.into()),
+            log_index: Hex64(found.position.into()),
+            removed: false,
+        }
+    }
+
     /// A log of a block; `log_index` counts over the whole block.
     #[must_use]
     pub fn new(log: &Log, view: &BlockView, tx_hash: B256, tx_index: usize, log_index: usize) -> Self {
@@ -331,4 +370,24 @@ impl ReceiptJson {
         }
         out
     }
+}
+
+/// A receipt in the encoding of EIP-2718, as a receipts trie would hold it.
+#[must_use]
+pub fn raw_receipt(receipt: &Receipt) -> Bytes {
+    let log = |l: &Log| alloy_primitives::Log::new_unchecked(l.address, l.topics.clone(), l.data.clone());
+    let body = alloy_consensus::ReceiptWithBloom {
+        receipt: alloy_consensus::Receipt {
+            status: receipt.success.into(),
+            cumulative_gas_used: receipt.cumulative_gas_used,
+            logs: receipt.logs.iter().map(log).collect::<Vec<_>>(),
+        },
+        logs_bloom: receipt.bloom(),
+    };
+    let mut out = Vec::new();
+    if receipt.tx_type != 0 {
+        out.push(receipt.tx_type);
+    }
+    alloy_rlp::Encodable::encode(&body, &mut out);
+    out.into()
 }

@@ -1,11 +1,16 @@
-//! Log filters: what they match, and the scan over blocks. A block whose bloom cannot contain a match is passed over
-//! without reading its receipts.
+//! Log filters: what they match, and the search over blocks, which the chain's log index answers.
 
-use alloy_primitives::{Address, B256, Bloom, BloomInput};
-use basalt_primitives::{Height, Log, Receipt};
+use alloy_primitives::{Address, B256};
+use basalt_primitives::{Height, Receipt};
 use serde::Deserialize;
 
-use super::{App, RpcError, chain::Chain, format::LogJson, ports::BlockView, types::BlockId};
+use super::{
+    App, RpcError,
+    chain::Chain,
+    format::LogJson,
+    ports::{BlockView, LogQuery, LogSearch, SCANNED_BLOCKS, matching, may_match},
+    types::BlockId,
+};
 
 /// Most addresses in a filter, and most alternatives for one topic.
 const MAX_ALTERNATIVES: usize = 1_000;
@@ -40,12 +45,7 @@ pub struct FilterArgs {
 
 /// What a filter lets through.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogFilter {
-    /// Any of these; empty for all.
-    addresses: Vec<Address>,
-    /// By position any of these; empty for all.
-    topics: Vec<Vec<B256>>,
-}
+pub struct LogFilter(LogQuery);
 
 /// Which blocks a filter looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl FilterArgs {
                 format!("more than {MAX_ALTERNATIVES} addresses or alternatives of a topic; use several filters");
             return Err(RpcError::params(text));
         }
-        Ok((LogFilter { addresses, topics }, range))
+        Ok((LogFilter(LogQuery { addresses, topics }), range))
     }
 }
 
@@ -89,38 +89,15 @@ fn alternatives(topic: Option<OneOrMany<Option<B256>>>) -> Vec<B256> {
 }
 
 impl LogFilter {
-    /// Whether a log passes.
-    #[must_use]
-    pub fn matches(&self, log: &Log) -> bool {
-        let any =
-            |wanted: &[B256], topic: Option<&B256>| topic.is_some_and(|t| wanted.is_empty() || wanted.contains(t));
-        (self.addresses.is_empty() || self.addresses.contains(&log.address))
-            && self.topics.iter().enumerate().all(|(i, wanted)| any(wanted, log.topics.get(i)))
-    }
-
     /// Whether a block with this bloom may have a log that passes.
     #[must_use]
-    pub fn may_match(&self, bloom: &Bloom) -> bool {
-        let has = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
-        (self.addresses.is_empty() || self.addresses.iter().any(|a| has(a.as_slice())))
-            && self.topics.iter().all(|t| t.is_empty() || t.iter().any(|h| has(h.as_slice())))
+    pub fn may_match(&self, bloom: &alloy_primitives::Bloom) -> bool {
+        may_match(&self.0, bloom)
     }
 
-    /// The logs of a block that pass, appended; stops beyond `limit`.
-    pub fn collect(&self, view: &BlockView, receipts: &[Receipt], limit: usize, out: &mut Vec<LogJson>) -> bool {
-        let mut index = 0;
-        for (tx_index, receipt) in receipts.iter().enumerate() {
-            for log in &receipt.logs {
-                if self.matches(log) {
-                    if out.len() >= limit {
-                        return false;
-                    }
-                    out.push(LogJson::new(log, view, receipt.tx_hash, tx_index, index));
-                }
-                index += 1;
-            }
-        }
-        true
+    /// The logs of a block that pass.
+    pub fn collect<'a>(&'a self, view: &'a BlockView, receipts: &'a [Receipt]) -> impl Iterator<Item = LogJson> + 'a {
+        matching(&self.0, view, receipts).map(LogJson::found)
     }
 }
 
@@ -136,9 +113,7 @@ pub fn query(app: &App, filter: &LogFilter, range: LogRange) -> Result<Vec<LogJs
         LogRange::Block(hash) => {
             let unknown = || RpcError::server("unknown block: this node has no block with this hash");
             let view = app.chain.view(BlockId::Hash(hash))?.ok_or_else(unknown)?;
-            let mut out = Vec::new();
-            scan_block(&app.chain, filter, &view, app.config.max_logs, &mut out)?;
-            Ok(out)
+            one_block(app, filter, &view)
         }
         LogRange::Between(from, to) => {
             let Some((from, to)) = heights(&app.chain, from, to)? else { return Ok(Vec::new()) };
@@ -172,29 +147,31 @@ pub fn scan(app: &App, filter: &LogFilter, from: Height, to: Height) -> Result<V
             "query exceeds the limit of {limit} blocks: {blocks} asked for; ask for smaller ranges"
         )));
     }
-    let mut out = Vec::new();
-    for height in from.0..=to.0 {
-        let Some(view) = app.chain.view(BlockId::Number(height))? else { break };
-        scan_block(&app.chain, filter, &view, app.config.max_logs, &mut out)?;
+    match app.chain.reader().find_logs(&filter.0, from, to, app.config.max_logs)? {
+        LogSearch::Found(logs) => Ok(logs.into_iter().map(LogJson::found).collect()),
+        LogSearch::TooMany(height) => Err(too_many(app, height)),
+        LogSearch::TooMuchWork(height) => Err(RpcError::limit(format!(
+            "query takes more work than the limit allows and stopped at block {height}; ask for a smaller range or a narrower filter"
+        ))),
+        LogSearch::NotIndexed(blocks) => Err(RpcError::limit(format!(
+            "query exceeds the limit of {SCANNED_BLOCKS} blocks without a log index: {blocks} of those asked for were stored by \
+             an older version; ask for smaller ranges"
+        ))),
     }
-    Ok(out)
 }
 
-fn scan_block(
-    chain: &Chain,
-    filter: &LogFilter,
-    view: &BlockView,
-    limit: usize,
-    out: &mut Vec<LogJson>,
-) -> Result<(), RpcError> {
+fn one_block(app: &App, filter: &LogFilter, view: &BlockView) -> Result<Vec<LogJson>, RpcError> {
     if view.bloom.is_zero() || !filter.may_match(&view.bloom) {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    if filter.collect(view, &chain.receipts(view)?, limit, out) {
-        return Ok(());
-    }
-    Err(RpcError::limit(format!(
-        "query returned more than the limit of {limit} logs by block {}; ask for a smaller range or a narrower filter",
-        view.height()
-    )))
+    let receipts = app.chain.receipts(view)?;
+    let found: Vec<LogJson> = filter.collect(view, &receipts).take(app.config.max_logs + 1).collect();
+    if found.len() > app.config.max_logs { Err(too_many(app, view.height())) } else { Ok(found) }
+}
+
+fn too_many(app: &App, height: Height) -> RpcError {
+    RpcError::limit(format!(
+        "query returned more than the limit of {} logs by block {height}; ask for a smaller range or a narrower filter",
+        app.config.max_logs
+    ))
 }

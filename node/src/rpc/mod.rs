@@ -19,6 +19,7 @@ pub mod health;
 pub mod http;
 pub mod logs;
 mod methods;
+pub mod overrides;
 pub mod ports;
 pub mod registry;
 pub mod reports;
@@ -62,6 +63,7 @@ pub struct App {
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
     pub(crate) blocking: Arc<Semaphore>,
+    pub(crate) tracing: Arc<Semaphore>,
     pub(crate) websockets: Arc<Semaphore>,
 }
 
@@ -82,6 +84,7 @@ impl App {
             filters: filters::Filters::new(config.max_filters, config.filter_lifetime_ms),
             registry: methods::registry(&config),
             blocking: Arc::new(Semaphore::new(config.max_blocking.max(1))),
+            tracing: Arc::new(Semaphore::new(config.max_traces.max(1))),
             websockets: Arc::new(Semaphore::new(config.max_websockets)),
             ports,
             spec,

@@ -6,13 +6,20 @@
 
 use std::sync::Arc;
 
+use alloy_consensus::TxEnvelope;
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
-use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
-use basalt_execution::trie::AccountProof;
-use basalt_primitives::{
-    Header, Height, Millis, PublicKey, Receipt, Round, Transaction, state::Account, system::evidence::Equivocation,
-    tx::TxError,
+use alloy_primitives::{Address, B256, Bloom, BloomInput, Bytes, U256};
+use basalt_execution::{
+    Accessed, BlockOverrides, StateOverrides,
+    simulate::{SimulatedCall, SimulationError},
+    trace::{Trace, TraceError, TraceLimits, TraceOptions, Traced},
+    trie::AccountProof,
 };
+use basalt_primitives::{
+    Header, Height, Log, Millis, PublicKey, Receipt, Round, Transaction, state::Account,
+    system::evidence::Equivocation, tx::TxError,
+};
+pub use basalt_storage::{FoundLog, LogQuery};
 use futures::future::BoxFuture;
 use serde::Serialize;
 
@@ -51,9 +58,10 @@ impl BlockView {
 }
 
 /// Which state to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StateAt {
     /// The newest executed.
+    #[default]
     Latest,
     /// After the block of this height.
     Height(Height),
@@ -130,8 +138,17 @@ pub trait ChainReader: Send + Sync {
         }))
     }
 
+    /// A block with its certificate, in the encoding it is stored and sent in; `None` above the head.
+    fn raw_block(&self, height: Height) -> Result<Option<Bytes>, ReadError>;
+
     /// The receipts, in order; `None` above the head.
     fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError>;
+
+    /// The logs of the blocks `from..=to` that match, at most `limit`. Without an index of its own a reader looks at every
+    /// block, and at no more than [`SCANNED_BLOCKS`].
+    fn find_logs(&self, query: &LogQuery, from: Height, to: Height, limit: usize) -> Result<LogSearch, ReadError> {
+        scan_logs(self, query, from, to, limit)
+    }
 
     /// Block and index of a transaction that ran.
     fn locate(&self, tx: &B256) -> Result<Option<(Height, u32)>, ReadError>;
@@ -150,6 +167,76 @@ pub trait ChainReader: Send + Sync {
 
     /// Proof of an account and of slots of it against the block's state root.
     fn proof(&self, at: StateAt, address: &Address, slots: &[U256]) -> Result<AccountProof, ReadError>;
+}
+
+/// Blocks without an index that one search looks at, at most.
+pub const SCANNED_BLOCKS: u64 = 10_000;
+
+/// What a search for logs came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSearch {
+    /// These are all.
+    Found(Vec<FoundLog>),
+    /// More than the limit, by this height.
+    TooMany(Height),
+    /// The search would look at more than it may; at this height it stopped.
+    TooMuchWork(Height),
+    /// So many blocks of the range are from before logs were indexed: more than may be looked at one by one.
+    NotIndexed(u64),
+}
+
+/// Looks at the blocks one by one; what a bloom rules out costs little.
+pub fn scan_logs<R: ChainReader + ?Sized>(
+    reader: &R,
+    query: &LogQuery,
+    from: Height,
+    to: Height,
+    limit: usize,
+) -> Result<LogSearch, ReadError> {
+    let blocks = to.0.saturating_sub(from.0).saturating_add(1);
+    if blocks > SCANNED_BLOCKS {
+        return Ok(LogSearch::NotIndexed(blocks));
+    }
+    let mut found = Vec::new();
+    for height in (from.0..=to.0).map(Height) {
+        let Some(view) = reader.block(height)? else { break };
+        if view.bloom.is_zero() || !may_match(query, &view.bloom) {
+            continue;
+        }
+        let receipts = reader.receipts(height)?.unwrap_or_default();
+        found.extend(matching(query, &view, &receipts));
+        if found.len() > limit {
+            return Ok(LogSearch::TooMany(height));
+        }
+    }
+    Ok(LogSearch::Found(found))
+}
+
+/// Whether a block with this bloom may have a log that matches.
+#[must_use]
+pub fn may_match(query: &LogQuery, bloom: &Bloom) -> bool {
+    let has = |bytes: &[u8]| bloom.contains_input(BloomInput::Raw(bytes));
+    (query.addresses.is_empty() || query.addresses.iter().any(|a| has(a.as_slice())))
+        && query.topics.iter().all(|t| t.is_empty() || t.iter().any(|h| has(h.as_slice())))
+}
+
+/// The logs of a block that match.
+pub fn matching<'a>(
+    query: &'a LogQuery,
+    view: &'a BlockView,
+    receipts: &'a [Receipt],
+) -> impl Iterator<Item = FoundLog> + 'a {
+    let logs = (0..).zip(receipts).flat_map(|(i, r)| r.logs.iter().map(move |log| (i, r.tx_hash, log)));
+    let found = |(position, (receipt, tx_hash, log)): (u32, (u32, B256, &Log))| FoundLog {
+        height: view.height(),
+        block_hash: view.hash,
+        timestamp_ms: view.header.timestamp_ms,
+        position,
+        receipt,
+        tx_hash,
+        log: log.clone(),
+    };
+    (0..).zip(logs).filter(|(_, (_, _, log))| query.matches(log)).map(found)
 }
 
 /// A call that changes nothing: `eth_call` and `eth_estimateGas`.
@@ -194,13 +281,122 @@ pub enum CallError {
     Read(#[from] ReadError),
 }
 
+/// Where a call runs, and what is to be different there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scene {
+    /// The state.
+    pub at: StateAt,
+    /// In a block that follows, instead of in the surroundings of the one whose state it is.
+    pub pending: bool,
+    /// Accounts.
+    pub accounts: StateOverrides,
+    /// The block.
+    pub block: BlockOverrides,
+}
+
 /// Executes calls on an executed state. Blocking: the RPC calls it on a thread for that.
 pub trait CallExecutor: Send + Sync {
     /// Runs the call and gives back what it returns.
-    fn call(&self, request: &CallRequest, at: StateAt) -> Result<Bytes, CallError>;
+    fn call(&self, request: &CallRequest, scene: &Scene) -> Result<Bytes, CallError>;
 
     /// The least gas limit with which the call succeeds.
-    fn estimate_gas(&self, request: &CallRequest, at: StateAt) -> Result<u64, CallError>;
+    fn estimate_gas(&self, request: &CallRequest, scene: &Scene) -> Result<u64, CallError>;
+
+    /// What the call touches, and how it ends when that is told beforehand.
+    fn access_list(&self, request: &CallRequest, scene: &Scene) -> Result<Accessed, CallError>;
+
+    /// Runs imagined blocks on a state.
+    fn simulate(&self, plan: &SimulationPlan, at: StateAt) -> Result<Vec<SimulatedBlock>, SimulateError>;
+}
+
+/// One block of a simulation, as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PlannedBlock {
+    /// What is to be different about the block.
+    pub block: BlockOverrides,
+    /// What is to be different about accounts, before its calls.
+    pub accounts: StateOverrides,
+    /// The calls, in order.
+    pub calls: Vec<CallRequest>,
+}
+
+/// A simulation, as it is asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SimulationPlan {
+    /// The blocks, in order.
+    pub blocks: Vec<PlannedBlock>,
+    /// Check nonces, fees and senders as for real transactions.
+    pub validation: bool,
+    /// Add logs for movements of value.
+    pub trace_transfers: bool,
+}
+
+/// An imagined block.
+#[derive(Clone, Debug)]
+pub struct SimulatedBlock {
+    /// The block, as if it were one.
+    pub view: BlockView,
+    /// Its calls, each with the transaction it would be (with an empty signature).
+    pub calls: Vec<(SimulatedCall, TxEnvelope)>,
+}
+
+/// Why a simulation was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulateError {
+    /// A block cannot be where it is asked for; the code is that of the execution API.
+    #[error("{1}")]
+    Block(i64, String),
+    /// A call cannot begin.
+    #[error("block {block}, {error}")]
+    Call {
+        /// Index of the block among those asked for.
+        block: usize,
+        /// The call, and why.
+        error: SimulationError,
+    },
+    /// The state.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Which transactions of a block to trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceTarget {
+    /// All of the block.
+    Block(Height),
+    /// One of them, by index.
+    Transaction(Height, u32),
+}
+
+/// Why there is no trace.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceFailure {
+    /// Of the trace itself.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    /// The state or the block.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Runs transactions and calls again under a tracer. Blocking, and for long.
+pub trait Tracer: Send + Sync {
+    /// Traces transactions of a block.
+    fn trace(
+        &self,
+        target: TraceTarget,
+        options: &TraceOptions,
+        limits: TraceLimits,
+    ) -> Result<Vec<Traced>, TraceFailure>;
+
+    /// Traces a call.
+    fn trace_call(
+        &self,
+        request: &CallRequest,
+        scene: &Scene,
+        options: &TraceOptions,
+        limits: TraceLimits,
+    ) -> Result<Trace, TraceFailure>;
 }
 
 /// Why a submitted transaction was not accepted.
@@ -376,6 +572,8 @@ pub struct Ports {
     pub chain: Arc<dyn ChainReader>,
     /// Calls.
     pub calls: Arc<dyn CallExecutor>,
+    /// Traces.
+    pub tracer: Arc<dyn Tracer>,
     /// Submission.
     pub submit: Arc<dyn TxSubmitter>,
     /// Mempool.

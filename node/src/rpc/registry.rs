@@ -33,6 +33,8 @@ pub(super) enum Run {
     Quick(Handler),
     /// On a thread for blocking work: it scans or executes.
     Blocking(Handler),
+    /// As [`Self::Blocking`], but for long, so only a few run at once.
+    Tracing(Handler),
     /// It waits for others.
     Async(AsyncHandler),
 }
@@ -118,6 +120,17 @@ impl Registry {
     ) {
         let run = move |call: &Call, values| answer(&handler(call, P::from_params(values)?)?);
         self.add::<P>(name, params, Run::Blocking(Arc::new(run)));
+    }
+
+    /// Adds a method that executes again under a tracer.
+    pub fn tracing<P: FromParams, T: Serialize>(
+        &mut self,
+        name: &'static str,
+        params: &'static [&'static str],
+        handler: impl Fn(&Call, P) -> Result<T, RpcError> + Send + Sync + 'static,
+    ) {
+        let run = move |call: &Call, values| answer(&handler(call, P::from_params(values)?)?);
+        self.add::<P>(name, params, Run::Tracing(Arc::new(run)));
     }
 
     /// Adds a method that waits for others. The parameters are read before it begins.

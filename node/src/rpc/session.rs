@@ -141,9 +141,7 @@ fn logs(id: u128, filter: &LogFilter, block: &BlockEvent, out: &mut Vec<String>)
     if block.view.bloom.is_zero() || !filter.may_match(&block.view.bloom) {
         return;
     }
-    let mut found = Vec::new();
-    filter.collect(&block.view, &block.receipts, usize::MAX, &mut found);
-    out.extend(found.iter().map(|l| notification(id, &json(l))));
+    out.extend(filter.collect(&block.view, &block.receipts).map(|l| notification(id, &json(&l))));
 }
 
 fn json(value: &impl serde::Serialize) -> String {

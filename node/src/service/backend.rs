@@ -55,6 +55,7 @@ impl Backend {
         Ports {
             chain: Arc::new(me.chain.clone()),
             calls: Arc::new(me.chain.clone()),
+            tracer: Arc::new(me.chain.clone()),
             submit: Arc::new(ingress),
             pool: Arc::new(pool),
             network: Arc::clone(&me) as _,
@@ -192,7 +193,7 @@ impl ConsensusInfo for Backend {
             index: u16::try_from(index).unwrap_or(u16::MAX),
             address: v.address(),
             public_key: v.public_key,
-            power: v.power,
+            power: u16::try_from(index).map_or(0, |index| set.power_at(index)),
             name: members.get(index).map(|(_, name)| name.clone()).filter(|name| !name.is_empty()),
             is_self: self.own == Some(v.public_key),
             online: self.is_online(&v.public_key),

@@ -4,13 +4,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
-use basalt_execution::{CallRequest, StateReader as _, system};
+use basalt_execution::{CallRequest, StateOverrides, StateReader as _, system};
 use basalt_primitives::{
     Bytes, Height, SecretKey, U256,
     system::{
         VALIDATORS, calls,
         evidence::Equivocation,
-        validators::{self, READY_BLOCKS, Status},
+        validators::{self, MAX_EVIDENCE_PER_KEY, READY_BLOCKS, Status},
     },
     tx::{NativeTx, SecurityLevel},
 };
@@ -140,8 +140,8 @@ impl Duties {
             (o.key, o.height, o.round, o.kind) == (e.key, e.height, e.round.0, e.kind.code())
         };
         all.retain(|e| !known.iter().any(|o| same(e, o)));
-        // The contract keeps 16 of a key; more is of no use.
-        all.retain(|e| known.iter().filter(|o| o.key == e.key).count() < 16);
+        // The contract takes no more.
+        all.retain(|e| known.iter().filter(|o| o.key == e.key).count() < MAX_EVIDENCE_PER_KEY);
         Ok(all)
     }
 
@@ -179,7 +179,7 @@ fn sign(chain: &Chain, pool: &SharedPool, key: &SecretKey, input: Bytes) -> anyh
         prev_randao: head.hash(),
     };
     let request = CallRequest { from, to: Some(VALIDATORS), input: input.clone(), ..CallRequest::default() };
-    let gas = chain.executor.estimate_gas(&env, &request, &state)?;
+    let gas = chain.executor.estimate_gas(&env, &request, &state, &StateOverrides::new())?;
     let max_fee_per_gas = u128::from(base_fee) * 2;
     let account = state.account(&from)?.unwrap_or_default();
     // A quarter more: other proposals may open meanwhile.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     chain::Chain,
-    clock,
+    clock::{self, Clock as _, SystemClock},
     driver::{
         executor::{Committed, Observer},
         ports::Events,
@@ -25,7 +25,7 @@ use crate::{
     },
     evidence::{EvidenceBook, equivocation},
     explain::{Recorder, Refused},
-    ingress::{Ingress, IngressEvents},
+    ingress::{Ingress, IngressEvents, Repeater},
     mempool::SharedPool,
     monitor::{BlockStats, Metrics},
     network::{BatchVerdict, NetworkEvents, NetworkHandle, Offence},
@@ -151,14 +151,20 @@ impl Events for NodeEvents {
     }
 
     fn evidence(&self, evidence: &Evidence<SignedMessage>) {
-        tracing::error!(
-            validator = evidence.validator, height = %evidence.height, round = %evidence.round,
-            "a validator has contradicted itself; the two signed messages are kept as evidence"
-        );
         let set = self.chain.sets.at(evidence.height);
         let Some(proof) = set.and_then(|set| equivocation(evidence, &set)) else { return };
-        if let Err(e) = self.evidence.add(proof) {
-            tracing::error!("the evidence could not be kept on disk: {e}");
+        let (validator, height, round) = (proof.key, evidence.height, evidence.round);
+        match self.evidence.add(proof) {
+            Ok(true) => tracing::error!(
+                %validator, %height, %round,
+                "a validator has contradicted itself; the two signed messages are kept as evidence"
+            ),
+            Ok(false) => {
+                tracing::debug!(%validator, %height, %round, "evidence that is known, or that there is no room for")
+            }
+            Err(e) => tracing::error!(
+                %validator, %height, %round, "a validator has contradicted itself; the evidence could not be kept on disk: {e}"
+            ),
         }
     }
 
@@ -186,6 +192,10 @@ impl Events for NodeEvents {
     fn judged(&self, block: &SealedBlock, judged: &Result<(), BlockError>) {
         let Err(e) = judged else { return };
         let (height, proposer) = (block.height(), block.header().proposer);
+        if matches!(e, BlockError::NotNext { head, .. } if height <= *head) {
+            tracing::debug!(%height, "decided before it was judged here");
+            return;
+        }
         let ahead_ms = match e {
             BlockError::Early { ahead_ms } => {
                 tracing::warn!(%height, "proposal not voted for yet: {e}");
@@ -242,6 +252,23 @@ pub(super) fn pump(
     });
 }
 
+/// How often it is looked whether transactions are to be passed on again.
+const REPEAT_LOOK: Duration = Duration::from_secs(1);
+
+/// Passes on again what waits here while no block comes.
+pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network: NetworkHandle) {
+    let mut repeater = Repeater::default();
+    let mut ticks = tokio::time::interval(REPEAT_LOOK);
+    while !network.is_stopped() {
+        ticks.tick().await;
+        let again = repeater.due(SystemClock.mono(), chain.ledger.head().height(), &pool);
+        if !again.is_empty() {
+            tracing::info!(count = again.len(), "no block comes: passing waiting transactions on again");
+            network.broadcast_transactions(again);
+        }
+    }
+}
+
 /// How often gauges that nobody pushes are read.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
@@ -269,7 +296,7 @@ pub(super) async fn sample(
         let set = chain.sets.at_known(head.next());
         let online =
             |v: &&Validator| own == Some(v.public_key) || peers.iter().any(|p| p.validator == Some(v.public_key));
-        let power = set.as_slice().iter().filter(online).map(|v| v.power).sum();
+        let power = set.remaining().map(|(_, v)| v).filter(online).map(|v| v.power).sum();
         metrics.validators(set.len(), power);
         if network.is_stopped() {
             return;

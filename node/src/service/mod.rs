@@ -99,7 +99,12 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let identities = identities(&config)?;
     let options = ledger_options(&config);
-    let (chain, trie) = restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20)?;
+    let overrides = config.consensus.overrides()?;
+    let (chain, trie) =
+        restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20, overrides)?;
+    for height in chain.sets.overrides() {
+        tracing::warn!(%height, "a set override is in force or was: the validators it declares lost have no say from this height on");
+    }
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
     let record = restore::open_record(&config.data_dir, &chain, own)?;
@@ -240,6 +245,7 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
     }
+    tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone()));
     tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(

@@ -7,11 +7,12 @@ use anyhow::{Context as _, bail};
 use basalt_bft::{election, record::Record};
 use basalt_consensus::{Past, Restored};
 use basalt_execution::{Executor, StateTrie, genesis_state};
-use basalt_primitives::{ChainSpec, Height, PublicKey};
+use basalt_primitives::{ChainSpec, Height, PublicKey, SetOverride};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord};
 
 use crate::{
+    audit,
     chain::{Chain, StateView},
     driver::record::RecordFile,
     validators::ValidatorSets,
@@ -28,12 +29,13 @@ pub fn init_sign_record(data_dir: &Path, spec: &ChainSpec) -> anyhow::Result<()>
 }
 
 /// Opens the ledger below a data directory, or makes it, with the state trie at its head, which keeps at most `trie_bytes`
-/// in memory.
+/// in memory. `overrides` are the set overrides the node was given; a ledger that does not fit them is refused.
 pub fn open_chain(
     data_dir: &Path,
     spec: ChainSpec,
     options: &OpenOptions,
     trie_bytes: usize,
+    overrides: Vec<SetOverride>,
 ) -> anyhow::Result<(Chain, StateTrie)> {
     let spec = Arc::new(spec);
     fs::create_dir_all(data_dir).with_context(|| format!("cannot make {}", data_dir.display()))?;
@@ -42,10 +44,11 @@ pub fn open_chain(
     let ledger = Ledger::open(&data_dir.join(LEDGER), &spec, options, || genesis)?;
     let head = ledger.head();
     let trie = StateTrie::open(head.outcome.state_root, trie_bytes);
+    let removals = overrides.iter().map(|o| (o.height, o.lost.clone())).collect();
     let chain = Chain {
         genesis: spec.genesis_block().hash(),
-        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height())?,
-        executor: Arc::new(Executor::new(Arc::clone(&spec))),
+        sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height(), overrides)?,
+        executor: Arc::new(Executor::new(Arc::clone(&spec)).with_overrides(removals)),
         ledger: Arc::new(ledger),
         spec,
     };
@@ -77,10 +80,18 @@ pub fn open_record(data_dir: &Path, chain: &Chain, own: Option<PublicKey>) -> an
         .map(|e| decode_record(e.0, chain.spec.hash_fn))
         .collect::<Result<_, _>>()
         .context("the sign record cannot be read; restore it from where it was copied, or remove it and let the validator recover")?;
-    if let Some(Record::Initial { genesis }) = record.entries.first()
+    if let Some(Record::Initial { genesis } | Record::Released { genesis, .. }) = record.entries.first()
         && *genesis != chain.genesis
     {
         bail!("the sign record in {} belongs to another chain; use another data directory", data_dir.display());
+    }
+    if let Some(Record::Released { answers, .. }) = record.entries.last() {
+        tracing::warn!(
+            answers,
+            "an operator has released this validator: it recovers with the answers of only {answers} voting power, which is \
+             fewer than is safe by itself (see {} in the data directory)",
+            audit::FILE_NAME
+        );
     }
     record.file = Some(file);
     Ok(record)

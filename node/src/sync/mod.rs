@@ -5,8 +5,10 @@ mod serve;
 
 use std::{sync::Arc, time::Duration};
 
-use basalt_primitives::{B256, CommitCertificate, Height, PublicKey, SealedBlock};
-use basalt_proto::{CertifiedBlock, Codec as _};
+use basalt_primitives::{
+    B256, CommitCertificate, Height, PublicKey, SealedBlock, ValidatorSet, validators::CertificateError,
+};
+use basalt_proto::{CertifiedBlock, Codec as _, block::BlockError};
 use libp2p::PeerId;
 use rand::seq::IteratorRandom as _;
 use tokio::{runtime::Handle, sync::watch, time};
@@ -78,6 +80,34 @@ impl Fetcher {
     }
 }
 
+/// When a node that is behind asks for blocks: a follower at once, a validator once voting has not brought them for a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// Since when it is behind, and its height then.
+    since: Option<(Duration, Height)>,
+}
+
+impl Patience {
+    /// Looks at `now` (monotonic): gives the height to catch up with when it is time to ask. `claimed` is a height above
+    /// `own` that a peer claims, if any does; `votes`: whether this node votes at the next height.
+    pub fn over(&mut self, now: Duration, own: Height, claimed: Option<Height>, votes: bool) -> Option<Height> {
+        let Some(claimed) = claimed else {
+            self.since = None;
+            return None;
+        };
+        let wait = if votes { VOTER_PATIENCE } else { Duration::ZERO };
+        let (since, at) = *self.since.get_or_insert((now, own));
+        // Progress by voting starts the wait anew.
+        if at != own && claimed.0 - own.0 <= 2 {
+            self.since = None;
+        } else if now.saturating_sub(since) >= wait {
+            self.since = None;
+            return Some(claimed);
+        }
+        None
+    }
+}
+
 /// How far the node has come in catching up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
@@ -106,34 +136,28 @@ pub struct Syncer {
 impl Syncer {
     /// Runs until the driver is gone.
     pub async fn run(mut self) {
-        let mut behind_since = None;
+        let mut patience = Patience::default();
+        let start = time::Instant::now();
         loop {
             time::sleep(LOOK_EVERY).await;
             if self.executed.has_changed().is_err() {
                 return;
             }
             let own = *self.executed.borrow_and_update();
-            let Some(claimed) = self.highest_claim().filter(|claimed| *claimed > own) else {
-                behind_since = None;
+            let claimed = self.highest_claim().filter(|claimed| *claimed > own);
+            if claimed.is_none() {
                 self.progress.send_if_modified(|p| p.syncing.take().is_some());
-                continue;
-            };
-            // Progress by voting starts the wait anew.
-            let (since, at) = *behind_since.get_or_insert((time::Instant::now(), own));
-            if at != own && claimed.0 - own.0 <= 2 {
-                behind_since = None;
-            } else if since.elapsed() >= self.patience(own) {
+            }
+            if let Some(claimed) = patience.over(start.elapsed(), own, claimed, self.votes(own)) {
                 self.catch_up(own, claimed).await;
-                behind_since = None;
             }
         }
     }
 
     /// Whoever votes at the next height gets its block by voting.
-    fn patience(&self, executed: Height) -> Duration {
+    fn votes(&self, executed: Height) -> bool {
         let set = self.chain.sets.at(executed.next());
-        let votes = self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some());
-        if votes { VOTER_PATIENCE } else { Duration::ZERO }
+        self.own.zip(set).is_some_and(|(key, set)| set.index_of(&key).is_some())
     }
 
     fn highest_claim(&self) -> Option<Height> {
@@ -201,10 +225,21 @@ pub fn check_synced(
     let unknown = || format!("the validators of height {} are not known here yet", block.height());
     let set = chain.sets.at(block.height()).ok_or_else(unknown)?;
     basalt_proto::block::check_certificate(block.header(), block.hash(), certificate.as_deref(), &set, chain.genesis)
-        .map_err(|e| e.to_string())?;
+        .map_err(|e| without_override(&e, &set))?;
     let Some(certificate) = certificate else { return Ok(None) };
     verifier.check_body(&block).map_err(|e| e.to_string())?;
     Ok(Some((block, certificate)))
+}
+
+/// Why a certificate was refused; one below the quorum may be that of a chain restarted by a set override unknown here.
+fn without_override(error: &BlockError, set: &ValidatorSet) -> String {
+    match error {
+        BlockError::Certificate(CertificateError::BelowQuorum { height, .. }) if !set.is_overridden() => format!(
+            "{error}; if the operators have agreed on a set override for height {height} or the one before, this node cannot \
+             go past it without the file: name it in `consensus.override` and start the node again"
+        ),
+        _ => error.to_string(),
+    }
 }
 
 /// Checks a single block that was asked for by hash: that it is the one, and its body.

@@ -1,4 +1,4 @@
-//! Call data of the validator contract. Every argument is a word, so encoding is a selector and words.
+//! Call data of the validator contract. Every argument is a word, or a list of words, so encoding is a selector and words.
 
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 
@@ -6,7 +6,7 @@ use super::evidence::Equivocation;
 use crate::{Height, PublicKey};
 
 /// Signatures of the functions called from here.
-pub const SIGNATURES: [&str; 8] = [
+pub const SIGNATURES: [&str; 9] = [
     "proposeAdd(bytes32,bytes32)",
     "proposeRemove(bytes32)",
     "proposeReplace(bytes32,bytes32)",
@@ -15,6 +15,7 @@ pub const SIGNATURES: [&str; 8] = [
     "ready(uint256,bytes32)",
     "reportEquivocation(uint8,bytes32,uint64,uint32,bytes32[2],bytes32[4])",
     "applyChange(uint256)",
+    "removeLost(bytes32[])",
 ];
 
 fn encode(signature: &str, words: &[B256]) -> Bytes {
@@ -78,4 +79,12 @@ pub fn report_equivocation(e: &Equivocation) -> Bytes {
 #[must_use]
 pub fn apply_change(signed: U256) -> Bytes {
     encode(SIGNATURES[7], &[signed.into()])
+}
+
+/// The executor's call at the height of a set override.
+#[must_use]
+pub fn remove_lost(keys: &[PublicKey]) -> Bytes {
+    let mut words = vec![word(32), word(keys.len() as u64)];
+    words.extend(keys.iter().map(|key| B256::from(key.0)));
+    encode(SIGNATURES[8], &words)
 }

@@ -51,6 +51,8 @@ pub const LIFETIME: u64 = 100_000;
 
 /// Blocks for which a `ready` counts, and how old the block it names may be.
 pub const READY_BLOCKS: u64 = 256;
+/// Offences of one key that the contract keeps: `MAX_EVIDENCE_PER_KEY` there.
+pub const MAX_EVIDENCE_PER_KEY: usize = 16;
 
 /// Certificates that are looked at to see which validators take part.
 pub const CERTIFICATES: u64 = 64;
@@ -83,6 +85,8 @@ pub enum Kind {
     Remove = 2,
     /// A new key in the old one's place.
     Replace = 3,
+    /// A validator lost for good goes by a set override, without a vote; the others keep their order.
+    Override = 4,
 }
 
 /// A change of the set.
@@ -96,7 +100,7 @@ pub struct Change {
     pub index: u16,
     /// The proposal that led to it.
     pub proposal: u64,
-    /// The key that came, or of a removal the one that went.
+    /// The key that came, or of a removal or override the one that went.
     pub key: PublicKey,
     /// The name that came.
     pub name: String,
@@ -324,6 +328,7 @@ fn kind<E>(code: u64) -> Result<Kind, ReadError<E>> {
         1 => Kind::Add,
         2 => Kind::Remove,
         3 => Kind::Replace,
+        4 => Kind::Override,
         _ => return Err(ReadError::Damaged("an unknown kind of change")),
     })
 }
@@ -473,7 +478,7 @@ pub fn apply(set: &mut Vec<(PublicKey, String)>, change: &Change) -> Result<(), 
     let new = (change.key, change.name.clone());
     match change.kind {
         Kind::Add if index == set.len() => set.push(new),
-        Kind::Remove if set.get(index).is_some_and(|(k, _)| *k == change.key) => {
+        Kind::Remove | Kind::Override if set.get(index).is_some_and(|(k, _)| *k == change.key) => {
             set.remove(index);
         }
         Kind::Replace if index < set.len() => set[index] = new,

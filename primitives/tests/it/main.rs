@@ -8,6 +8,7 @@ mod chainspec;
 mod merkle;
 mod quorum;
 mod samples;
+mod set_override;
 mod signatures;
 mod verify_all;
 mod zip215;

@@ -75,8 +75,16 @@ fn records() -> Vec<(&'static str, Record)> {
         ("initial", Record::Initial { genesis: GENESIS }),
         ("vote", Record::Vote { height: HEIGHT, prepared: prepared.clone() }),
         ("round", Record::Round { height: HEIGHT, round: Round(4) }),
-        ("recovered", Record::Recovered { height: HEIGHT, round: Round(4), prepared: Some(prepared) }),
-        ("recovered_without_block", Record::Recovered { height: HEIGHT, round: Round(0), prepared: None }),
+        (
+            "recovered",
+            Record::Recovered { height: HEIGHT, round: Round(4), prepared: Some(prepared.clone()), answers: 0 },
+        ),
+        ("recovered_without_block", Record::Recovered { height: HEIGHT, round: Round(0), prepared: None, answers: 0 }),
+        (
+            "recovered_by_answers",
+            Record::Recovered { height: HEIGHT, round: Round(4), prepared: Some(prepared), answers: 3 },
+        ),
+        ("released", Record::Released { genesis: GENESIS, answers: 2 }),
     ]
 }
 

@@ -6,10 +6,10 @@ use std::{
 };
 
 use basalt_primitives::ValidatorSet;
-use basalt_sim::{Case, Failed, Runner, batch, batch::Batch};
+use basalt_sim::{Case, Failed, Runner, batch, batch::Batch, measure};
 use serde_json::json;
 
-use crate::{ReplayArgs, RunArgs, ScenariosArgs, TwinsArgs, Which};
+use crate::{MeasureArgs, ReplayArgs, RunArgs, ScenariosArgs, TwinsArgs, Which};
 
 /// Seeds of a run that names neither a number nor a time.
 const DEFAULT_SEEDS: u64 = 2_000;
@@ -131,6 +131,33 @@ pub fn twins(args: &TwinsArgs) -> Result<bool, String> {
     ));
     say(&format!("again: basalt-sim twins --nodes {n} --twinned {twinned} --from {number} --schedules 1"));
     Ok(false)
+}
+
+/// `basalt-sim measure`.
+pub fn measure(args: &MeasureArgs) -> Result<bool, String> {
+    let sizes = if args.nodes.is_empty() { measure::SIZES.to_vec() } else { args.nodes.clone() };
+    for n in &sizes {
+        nodes(Some(*n))?;
+    }
+    let rows = sizes.into_iter().map(measure::measure).collect::<Result<Vec<_>, _>>()?;
+    if args.json {
+        say(&json!(rows).to_string());
+        return Ok(true);
+    }
+    say("| validators | delays | delays, slow execution | messages per block | stated | engine CPU per block |");
+    say("| ---: | ---: | ---: | ---: | ---: | ---: |");
+    for row in rows {
+        say(&format!(
+            "| {} | {:.1} | {:.1} | {} | {} | {:.2} ms |",
+            row.validators,
+            row.delays,
+            row.delays_slow_execution,
+            row.messages_per_block,
+            row.stated_messages,
+            row.engine_us_per_block / 1e3
+        ));
+    }
+    Ok(true)
 }
 
 /// `basalt-sim scenarios`.

@@ -1,10 +1,12 @@
 //! The simulators' front: what can be run, by whom, and what comes of it.
 //!
 //! A [`Runner`] runs cases of one engine at one level: level 1 is the pure engine with everything around it simulated
-//! ([`level1`]), level 2 the real driver, mempool and executor. [`runners`] lists them; [`batch`] runs many seeds.
+//! ([`level1`]), level 2 the real driver, mempool and executor ([`level2`]). [`runners`] lists them; [`batch`] runs many seeds.
 
 pub mod batch;
 pub mod level1;
+pub mod level2;
+pub mod measure;
 pub mod twins;
 
 use serde::Serialize;
@@ -86,5 +88,5 @@ pub trait Runner: Sync {
 /// Every simulator there is.
 #[must_use]
 pub fn runners() -> Vec<Box<dyn Runner>> {
-    vec![Box::new(level1::Pbft)]
+    vec![Box::new(level1::Pbft), Box::new(level2::Pbft)]
 }

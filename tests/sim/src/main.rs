@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
   basalt-sim run --minutes 60 --from 1000000
   basalt-sim replay 17 --scenario all-down
   basalt-sim twins --nodes 7 --schedules 100000
+  basalt-sim measure --nodes 4,100 --json
 
 Exit code: 0 all sound, 1 an invariant broke, 2 a request that makes no sense."
 )]
@@ -34,6 +35,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Search schedules of partitions in which some validators run twice
     Twins(TwinsArgs),
+    /// Measure what a block costs: message delays, messages, the engine's processor time
+    Measure(MeasureArgs),
     /// List the scenarios
     Scenarios(ScenariosArgs),
 }
@@ -120,6 +123,16 @@ struct TwinsArgs {
 }
 
 #[derive(Debug, Args)]
+struct MeasureArgs {
+    /// Numbers of validators; without it 4, 7, 16, 31, 64 and 100
+    #[arg(long, value_delimiter = ',')]
+    nodes: Vec<usize>,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct ScenariosArgs {
     #[command(flatten)]
     which: Which,
@@ -133,6 +146,7 @@ fn main() -> ExitCode {
         Command::Run(args) => commands::run(&args),
         Command::Replay(args) => commands::replay(&args),
         Command::Twins(args) => commands::twins(&args),
+        Command::Measure(args) => commands::measure(&args),
         Command::Scenarios(args) => commands::scenarios(&args),
     };
     match result {

@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use basalt_bft::{Bft, Message, Record, SignedMessage, sim::BftLab};
@@ -148,6 +149,24 @@ pub fn run(schedule: &Schedule) -> Result<Tally, Conflict> {
     arena.conflict.map_or(Ok(arena.tally), Err)
 }
 
+/// Processor time of one engine per block, with n validators in a network where all goes well: `blocks` of them, all engines
+/// together, divided. Every message is handled, none is signed or verified. `clock` reads the time.
+pub fn engine_cost(n: usize, blocks: u64, clock: fn() -> Instant) -> Duration {
+    let schedule = Schedule { validators: n, twins: Vec::new(), steps: Vec::new() };
+    let mut arena = Arena::new(&schedule);
+    arena.most = usize::MAX;
+    arena.clock = Some(clock);
+    let wanted = blocks * n as u64;
+    // A block takes three hops; where it does not, the measurement ends with what there is.
+    for _ in 0..8 * blocks {
+        if arena.tally.decisions >= wanted {
+            break;
+        }
+        arena.step(&Step { groups: vec![0; n], hops: 1, late: vec![false; n] });
+    }
+    arena.spent / u32::try_from(arena.tally.decisions.max(1)).unwrap_or(u32::MAX)
+}
+
 struct Node {
     engine: Bft,
     validator: u16,
@@ -163,6 +182,11 @@ struct Arena {
     decided: BTreeMap<Height, B256>,
     conflict: Option<Conflict>,
     tally: Tally,
+    /// Most messages under way.
+    most: usize,
+    /// Time spent in engines, where a clock measures it.
+    clock: Option<fn() -> Instant>,
+    spent: Duration,
 }
 
 impl Arena {
@@ -180,6 +204,9 @@ impl Arena {
             decided: BTreeMap::new(),
             conflict: None,
             tally: Tally::default(),
+            most: MAX_FLIGHT,
+            clock: None,
+            spent: Duration::ZERO,
         };
         for node in 0..arena.nodes.len() {
             let sets = (1..=2).map(|h| (Height(h), lab.set().clone())).collect();
@@ -231,7 +258,11 @@ impl Arena {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let this = &mut self.nodes[node];
+            let start = self.clock.map(|clock| clock());
             let effects = this.engine.step(this.now, this.now, input);
+            if let Some((clock, start)) = self.clock.zip(start) {
+                self.spent += clock().duration_since(start);
+            }
             for effect in effects {
                 self.effect(node, effect, &mut inputs);
             }
@@ -271,7 +302,7 @@ impl Arena {
         let signed = Arc::new(signed);
         for (other, Node { validator, .. }) in self.nodes.iter().enumerate() {
             let meant = to == Target::All || to == Target::One(*validator);
-            if other != node && meant && self.flight.len() < MAX_FLIGHT {
+            if other != node && meant && self.flight.len() < self.most {
                 self.flight.push((node, other, signed.clone()));
             }
         }

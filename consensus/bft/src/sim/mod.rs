@@ -266,7 +266,7 @@ impl Lab for BftLab {
                 *h == height && *r >= round
             }
             Record::Vote { height: h, prepared } => *h == height && prepared.certificate.round >= round,
-            Record::Initial { .. } => false,
+            Record::Initial { .. } | Record::Released { .. } => false,
         };
         let voted = |vote: &crate::Vote, record: &Record| match record {
             Record::Vote { height: h, prepared } => {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod net;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use basalt_bft::{
@@ -11,7 +13,7 @@ use basalt_bft::{
 };
 use basalt_consensus::{Effect, Engine, Input, Past, Restored, Target, Verdict, Verified, sim::Lab};
 use basalt_primitives::{
-    Address, B256, Block, CommitCertificate, HashFn, Header, Height, Millis, PublicKey, Round, SealedBlock,
+    Address, B256, Block, CommitCertificate, HashFn, Header, Height, Millis, PublicKey, Round, SealedBlock, Signature,
     chainspec::BftParams, validators::VoteKind,
 };
 
@@ -59,6 +61,31 @@ impl Bench {
         self.input(Input::Restored(Restored { head, certificate, had_transactions, sets, past, records, nonce: 77 }))
     }
 
+    /// What a start at the bench's head takes up, with one set for all heights.
+    pub fn restored(
+        &self,
+        set: &Arc<basalt_primitives::ValidatorSet>,
+        records: Option<Vec<Record>>,
+    ) -> Restored<Record> {
+        let height = self.head.height().0;
+        Restored {
+            head: self.head.clone(),
+            certificate: self.head_certificate.clone().map(Arc::new),
+            had_transactions: false,
+            sets: (1..=2).map(|d| (Height(height + d), set.clone())).collect(),
+            past: self.past(),
+            records,
+            nonce: 77,
+        }
+    }
+
+    /// The same disk, a new process, another set.
+    pub fn start_with(&mut self, set: &Arc<basalt_primitives::ValidatorSet>) -> Vec<String> {
+        let restored = self.restored(set, Some(self.records.clone()));
+        self.engine = self.lab.engine(self.own);
+        self.input(Input::Restored(restored))
+    }
+
     /// The decided heights: every first proposal was in round 0.
     fn past(&self) -> Vec<Past> {
         let set = self.lab.set();
@@ -94,6 +121,12 @@ impl Bench {
         self.input(Input::Message { from, message: Verified::assume(self.lab.signed(from, message)) })
     }
 
+    /// From a validator that the lab does not know; its signature is nobody's business here.
+    pub fn hear(&mut self, from: u16, message: Message) -> Vec<String> {
+        let signed = SignedMessage { from, message, signature: Signature([0; 64]) };
+        self.input(Input::Message { from, message: Verified::assume(signed) })
+    }
+
     pub fn work(&mut self) -> Vec<String> {
         self.input(Input::Work { pending: true })
     }
@@ -127,6 +160,12 @@ impl Bench {
         (self.head, self.head_certificate) = (block.clone(), Some(certificate));
         let set = self.lab.set().clone();
         [words, self.input(Input::ValidatorSet { height, set })].concat()
+    }
+
+    /// Execution ends; the caller says who votes later.
+    pub fn executed_only(&mut self, block: &SealedBlock) -> Vec<String> {
+        let (height, timestamp_ms) = (block.height(), block.header().timestamp_ms);
+        self.input(Input::Executed { height, block: block.hash(), had_transactions: false, timestamp_ms })
     }
 
     pub fn quorum(&self) -> Vec<u16> {
@@ -233,10 +272,12 @@ impl Bench {
                 format!("persist vote {height}/{} {}", prepared.certificate.round, self.name(&prepared.block.hash()))
             }
             Effect::Persist(Record::Round { height, round }) => format!("persist round {height}/{round}"),
-            Effect::Persist(Record::Recovered { height, round, prepared }) => {
+            Effect::Persist(Record::Recovered { height, round, prepared, answers }) => {
                 let lock = prepared.as_ref().map(|p| self.name(&p.block.hash()));
-                format!("persist recovered {height}/{round} {}", lock.unwrap_or_else(|| "unlocked".into()))
+                let lock = lock.unwrap_or_else(|| "unlocked".into());
+                format!("persist recovered {height}/{round} {lock} by {answers}")
             }
+            Effect::Persist(Record::Released { .. }) => "persist released".into(),
             Effect::Persist(Record::Initial { .. }) => "persist initial".into(),
             Effect::Send { to, message } => {
                 let to = match to {

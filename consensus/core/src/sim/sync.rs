@@ -14,7 +14,7 @@ use super::{
 use crate::Input;
 
 /// Blocks asked for at once.
-const BLOCKS: usize = 8;
+const BLOCKS: usize = 64;
 
 impl<L: Lab> World<'_, L> {
     /// Asks one other node for the next blocks and for transactions.

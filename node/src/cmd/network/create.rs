@@ -254,6 +254,7 @@ fn write_node(
         },
         metrics: config::Metrics { listen: node.entry.metrics },
         monitor: crate::monitor::config::MonitorConfig::default(),
+        consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
         storage: config::Storage::default(),
         log: crate::monitor::logging::LogConfig::default(),

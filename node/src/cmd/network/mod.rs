@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-pub(super) use layout::Manifest;
+pub(super) use layout::{Manifest, NodeEntry};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NetworkCommand {

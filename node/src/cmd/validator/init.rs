@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use basalt_storage::sign_record;
 use clap::Args;
 use serde_json::json;
 
@@ -18,7 +19,7 @@ use crate::{
 /// Example: basalt validator init --config nodes/node4/node.toml
 #[derive(Debug, Args)]
 pub(in crate::cmd) struct InitArgs {
-    /// Config file of the node that becomes a validator; its `[keys]` get the new key. Stop the node first.
+    /// Config file of the node that becomes a validator; its `[keys]` get the new key. Start the node anew afterwards.
     #[arg(long)]
     config: PathBuf,
     /// Name of the key file, beside the config file; an existing file is never overwritten.
@@ -34,11 +35,21 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<()> {
     if let Some(key) = &config.keys.validator {
         bail!("this node has a validator key already, {}; to change it, propose its replacement", key.display());
     }
+    if config.data_dir.join(sign_record::FILE_NAME).exists() {
+        bail!(
+            "{} holds the sign record of an earlier key, which a new key must not go on with; give this node another data_dir \
+             (it syncs again)",
+            config.data_dir.display()
+        );
+    }
     let spec = service::read_genesis(&config.genesis)?;
     let dir = args.config.parent().unwrap_or(Path::new("."));
     let path = dir.join(&args.out);
     let text = fs::read_to_string(&args.config).with_context(|| format!("cannot read {}", args.config.display()))?;
     let text = with_key(&text, &args.out)?;
+    if path.exists() {
+        bail!("{} exists already; move it away, or choose another name with --out", path.display());
+    }
     let passphrase = Passphrase::find(config.keys.passphrase_file.as_deref())?;
     if passphrase.is_none() && !spec.development {
         bail!(
@@ -57,7 +68,7 @@ pub(super) fn run(args: &InitArgs) -> anyhow::Result<()> {
         return Ok(());
     }
     println!("public key  {public}\naddress     {address}\nkey file    {}", path.display());
-    println!("start the node, wait until it has synced, then let a validator propose it:");
+    println!("start the node anew, wait until it has synced, then let a validator propose it:");
     println!("  basalt validator propose-add {public} --name {} --key VALIDATOR.key", config.name);
     Ok(())
 }
@@ -85,6 +96,40 @@ fn with_key(text: &str, file: &str) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A follower's files in a folder.
+    fn follower(dir: &Path) -> PathBuf {
+        let spec = serde_json::json!({
+            "name": "test", "chainId": 1, "genesisTimeMs": 1, "hashFn": "sha256", "development": true,
+            "consensus": { "engine": "pbft", "blockIntervalMs": 0, "roundTimeoutMs": 1000, "roundTimeoutCapMs": 1000,
+                "emptyBlockMs": null, "clockToleranceMs": 1 },
+            "gasLimit": 30_000_000, "maxBlockBytes": 1 << 20, "fees": { "kind": "zero" }, "forks": { "0": "osaka" },
+            "validators": [{ "name": "one", "public_key": keys::generate().expect("random").public_key(), "power": 1 }],
+            "alloc": {},
+        });
+        let spec = basalt_primitives::ChainSpec::from_json(&spec.to_string()).expect("sound").with_system_contracts();
+        fs::write(dir.join("genesis.json"), spec.to_json()).expect("writes");
+        let path = dir.join("node.toml");
+        let text = "name = \"n\"\ngenesis = \"genesis.json\"\ndata_dir = \"data\"\n[keys]\nnode = \"node.key\"\n";
+        fs::write(&path, text).expect("writes");
+        path
+    }
+
+    #[test]
+    fn a_new_key_never_goes_on_with_an_old_record() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let args = InitArgs { config: follower(dir.path()), out: "validator.key".into(), json: true };
+        run(&args).expect("a key and a record");
+        let key = keys::load(&dir.path().join("validator.key"), None).expect("plain on a development network");
+        assert!(key.public_key().is_valid());
+        assert!(dir.path().join("data").join(sign_record::FILE_NAME).exists());
+        assert!(run(&args).expect_err("has a key").to_string().contains("has a validator key already"));
+        // Without the key in the config, the record still stands in the way, and nothing is half done.
+        let config = follower(dir.path());
+        let other = InitArgs { config, out: "other.key".into(), json: true };
+        assert!(run(&other).expect_err("has a record").to_string().contains("another data_dir"));
+        assert!(!dir.path().join("other.key").exists());
+    }
 
     #[test]
     fn the_config_keeps_everything_else() {

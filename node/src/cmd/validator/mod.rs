@@ -2,7 +2,9 @@
 
 mod act;
 mod init;
+mod reset_record;
 mod send;
+mod set_override;
 mod show;
 
 use std::path::PathBuf;
@@ -102,6 +104,11 @@ pub(super) enum ValidatorCommand {
     ///
     /// Example: basalt validator init --config nodes/node4/node.toml
     Init(init::InitArgs),
+    /// Let a validator that lost its sign record vote again when too few others can answer. Audited.
+    ResetRecord(reset_record::ResetRecordArgs),
+    /// Restart a chain of which more validators are gone for good than a vote can do without. Audited.
+    #[command(subcommand)]
+    Override(set_override::OverrideCommand),
 }
 
 /// The node that is asked.
@@ -139,6 +146,8 @@ pub(super) fn run(command: ValidatorCommand) -> anyhow::Result<()> {
             C::Approve { id, force, signer, node } => act::approve(&node, &signer, id, force).await,
             C::Withdraw { id, signer, node } => act::withdraw(&node, &signer, id).await,
             C::Init(args) => init::run(&args),
+            C::ResetRecord(args) => reset_record::run(args),
+            C::Override(command) => set_override::run(command),
         }
     })?
 }

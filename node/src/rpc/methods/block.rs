@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, Bytes};
 use serde_json::Value;
 
 use super::super::{
@@ -28,6 +28,14 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("eth_getUncleByBlockNumberAndIndex", &["block", "index"], |_: &Call, _: (BlockId, Hex64)| Ok(Value::Null));
     r.quick("eth_getUncleByBlockHashAndIndex", &["hash", "index"], |_: &Call, _: (B256, Hex64)| Ok(Value::Null));
     r.blocking("eth_getBlockReceipts", &["block"], |c: &Call, (id,): (BlockId,)| receipts(c, id));
+    r.quick(
+        "eth_getRawTransactionByBlockNumberAndIndex",
+        &["block", "index"],
+        |c: &Call, (id, index): (BlockId, Hex64)| raw_transaction(c, id, index),
+    );
+    r.quick("eth_getRawTransactionByBlockHashAndIndex", &["hash", "index"], |c: &Call, (h, index): (B256, Hex64)| {
+        raw_transaction(c, BlockId::Hash(h), index)
+    });
     r.quick(
         "eth_getTransactionByBlockNumberAndIndex",
         &["block", "index"],
@@ -65,6 +73,12 @@ fn transaction(c: &Call, id: BlockId, index: Hex64) -> Result<Option<TxJson>, Rp
     let Some(view) = c.app.chain.view(id)? else { return Ok(None) };
     let Ok(index) = u32::try_from(index.0) else { return Ok(None) };
     at(c, &view, index)
+}
+
+/// Its bytes as they were signed; empty if there is none, as geth has it.
+fn raw_transaction(c: &Call, id: BlockId, index: Hex64) -> Result<Bytes, RpcError> {
+    let (Some(view), Ok(index)) = (c.app.chain.view(id)?, u32::try_from(index.0)) else { return Ok(Bytes::new()) };
+    Ok(c.app.chain.transaction(&view, index)?.map(|t| t.raw().clone()).unwrap_or_default())
 }
 
 /// The transaction at an index of a block, as it is shown.

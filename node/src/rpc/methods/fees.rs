@@ -24,6 +24,8 @@ const DEFAULT_TIP: u128 = 1_000_000;
 pub(super) fn add(r: &mut Registry) {
     r.blocking("eth_gasPrice", &[], |c: &Call, ()| Ok(Hex128(next_base_fee(&c.app)? + suggested_tip(&c.app)?)));
     r.blocking("eth_maxPriorityFeePerGas", &[], |c: &Call, ()| Ok(Hex128(suggested_tip(&c.app)?)));
+    // There is no blob market: BLOBBASEFEE stands at EIP-4844's minimum for ever.
+    r.quick("eth_blobBaseFee", &[], |_: &Call, ()| Ok(Hex128(basalt_execution::env::BLOB_BASE_FEE)));
     r.quick("eth_baseFee", &[], |c: &Call, ()| Ok(Hex128(next_base_fee(&c.app)?)));
     r.blocking(
         "eth_feeHistory",

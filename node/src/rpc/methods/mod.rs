@@ -3,11 +3,13 @@
 mod admin;
 mod block;
 mod consensus;
+mod debug;
 mod fees;
 mod filter;
 mod monitor;
 mod net;
 mod proof;
+mod simulate;
 mod state;
 mod transaction;
 mod txpool;
@@ -33,6 +35,8 @@ pub(super) fn registry(config: &RpcConfig) -> Registry {
     validators::add(&mut r);
     admin::add(&mut r);
     monitor::add(&mut r);
+    debug::add(&mut r);
+    simulate::add(&mut r);
     r
 }
 

@@ -1,12 +1,15 @@
 //! Accounts, and calls that change nothing.
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use serde_json::Value;
+use basalt_execution::CallEnd;
+use serde::Serialize;
 
 use super::super::{
-    RpcError,
+    RpcError, error,
+    overrides::{BlockArgs, StateArgs},
+    ports::Scene,
     registry::{Call, Registry},
-    types::{BlockId, CallArgs, Hex64, Slot},
+    types::{AccessItem, BlockId, CallArgs, Hex64, Slot},
 };
 
 pub(super) fn add(r: &mut Registry) {
@@ -23,14 +26,9 @@ pub(super) fn add(r: &mut Registry) {
         &["address", "slot", "block"],
         |c: &Call, (a, slot, id): (Address, Slot, Option<BlockId>)| storage(c, &a, slot, id),
     );
-    r.blocking("eth_call", &["transaction", "block", "stateOverrides"], |c: &Call, (args, id, overrides)| {
-        no_overrides(overrides)?;
-        call(c, args, id)
-    });
-    r.blocking("eth_estimateGas", &["transaction", "block", "stateOverrides"], |c: &Call, (args, id, overrides)| {
-        no_overrides(overrides)?;
-        estimate(c, args, id)
-    });
+    r.blocking("eth_call", &["transaction", "block", "stateOverrides", "blockOverrides"], call);
+    r.blocking("eth_estimateGas", &["transaction", "block", "stateOverrides", "blockOverrides"], estimate);
+    r.blocking("eth_createAccessList", &["transaction", "block", "stateOverrides"], access_list);
 }
 
 fn balance(c: &Call, address: &Address, id: Option<BlockId>) -> Result<U256, RpcError> {
@@ -56,20 +54,61 @@ fn storage(c: &Call, address: &Address, slot: Slot, id: Option<BlockId>) -> Resu
     Ok(c.app.chain.reader().storage(at, address, slot.0)?.into())
 }
 
-fn no_overrides(overrides: Option<Value>) -> Result<(), RpcError> {
-    match overrides {
-        Some(Value::Object(o)) if o.is_empty() => Ok(()),
-        None => Ok(()),
-        Some(_) => Err(RpcError::params("state overrides are not supported; call without the third argument")),
-    }
+/// Where a call runs.
+pub(super) fn scene(
+    c: &Call,
+    id: Option<BlockId>,
+    accounts: Option<StateArgs>,
+    block: Option<BlockArgs>,
+) -> Result<Scene, RpcError> {
+    let id = id.unwrap_or_default();
+    Ok(Scene {
+        at: c.app.chain.state_at(id)?,
+        pending: id == BlockId::Pending,
+        accounts: accounts.unwrap_or_default().into_overrides()?,
+        block: block.unwrap_or_default().into_overrides()?,
+    })
 }
 
-fn call(c: &Call, args: CallArgs, id: Option<BlockId>) -> Result<Bytes, RpcError> {
-    let at = c.app.chain.state_at(id.unwrap_or_default())?;
-    Ok(c.app.ports.calls.call(&args.into_request(c.app.spec.chain_id)?, at)?)
+/// A call, where it runs, and what is to be different there.
+type CallParams = (CallArgs, Option<BlockId>, Option<StateArgs>, Option<BlockArgs>);
+
+fn call(c: &Call, (args, id, accounts, block): CallParams) -> Result<Bytes, RpcError> {
+    let scene = scene(c, id, accounts, block)?;
+    Ok(c.app.ports.calls.call(&args.into_request(c.app.spec.chain_id)?, &scene)?)
 }
 
-fn estimate(c: &Call, args: CallArgs, id: Option<BlockId>) -> Result<Hex64, RpcError> {
-    let at = c.app.chain.state_at(id.unwrap_or_default())?;
-    Ok(Hex64(c.app.ports.calls.estimate_gas(&args.into_request(c.app.spec.chain_id)?, at)?))
+/// A transaction that is to be sent runs in a block to come, so that is where it is estimated unless a block is named.
+fn estimate(c: &Call, (args, id, accounts, block): CallParams) -> Result<Hex64, RpcError> {
+    let scene = scene(c, Some(id.unwrap_or(BlockId::Pending)), accounts, block)?;
+    Ok(Hex64(c.app.ports.calls.estimate_gas(&args.into_request(c.app.spec.chain_id)?, &scene)?))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AccessListJson {
+    access_list: Vec<AccessItem>,
+    gas_used: Hex64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+fn access_list(
+    c: &Call,
+    (args, id, accounts): (CallArgs, Option<BlockId>, Option<StateArgs>),
+) -> Result<AccessListJson, RpcError> {
+    let scene = scene(c, Some(id.unwrap_or(BlockId::Pending)), accounts, None)?;
+    let found = c.app.ports.calls.access_list(&args.into_request(c.app.spec.chain_id)?, &scene)?;
+    let error = match found.outcome.end {
+        CallEnd::Success => None,
+        CallEnd::Revert => Some(error::reverted(&found.outcome.output).message),
+        CallEnd::Halt(reason) => Some(reason),
+    };
+    let access_list = found.list.iter().map(Into::into).collect();
+    Ok(AccessListJson { access_list, gas_used: Hex64(found.outcome.gas_used), error })
+}
+
+/// The error where a block must be.
+pub(super) fn no_block() -> RpcError {
+    RpcError::server("block not found: this node has no such block")
 }

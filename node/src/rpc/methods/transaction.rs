@@ -58,7 +58,8 @@ fn by_hash(c: &Call, hash: &B256) -> Result<Option<TxJson>, RpcError> {
     Ok(c.app.ports.pool.get(hash).map(|t| TxJson::pending(&t)))
 }
 
-fn raw_by_hash(c: &Call, hash: &B256) -> Result<Bytes, RpcError> {
+/// The bytes of a transaction; empty if there is none.
+pub(super) fn raw_by_hash(c: &Call, hash: &B256) -> Result<Bytes, RpcError> {
     let tx = match c.app.chain.reader().locate(hash)? {
         Some((height, index)) => c.app.chain.reader().transaction(height, index)?.map(|t| t.raw().clone()),
         None => c.app.ports.pool.get(hash).map(|t| t.raw().clone()),

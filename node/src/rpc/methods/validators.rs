@@ -81,6 +81,7 @@ const fn kind_name(kind: Kind) -> &'static str {
         Kind::Add => "add",
         Kind::Remove => "remove",
         Kind::Replace => "replace",
+        Kind::Override => "override",
     }
 }
 

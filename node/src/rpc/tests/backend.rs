@@ -15,7 +15,11 @@ use alloy_eips::{
     eip7702::{Authorization, SignedAuthorization},
 };
 use alloy_primitives::{Address, B256, Bloom, Bytes, Signature, TxKind, U256, keccak256};
-use basalt_execution::trie::{AccountProof, StorageProof};
+use basalt_execution::{
+    Accessed, CallEnd, CallOutcome,
+    trace::{Trace, TraceError, TraceLimit, TraceLimits, TraceOptions, Traced},
+    trie::{AccountProof, StorageProof},
+};
 use basalt_primitives::{
     Block, ChainSpec, Height, Log, PublicKey, Receipt, SealedBlock, Transaction, Validator, ValidatorSet,
     chainspec::{self, BftParams},
@@ -263,6 +267,7 @@ impl Fake {
         let ports = Ports {
             chain: self.clone(),
             calls: self.clone(),
+            tracer: self.clone(),
             submit: self.clone(),
             pool: Arc::new(self.pool.clone()),
             network: self.clone(),
@@ -319,6 +324,9 @@ impl ChainReader for Fake {
     fn transactions(&self, height: Height) -> Result<Option<Vec<Transaction>>, ReadError> {
         Ok(self.blocks.lock().get(height.0 as usize).map(|b| b.txs.clone()))
     }
+    fn raw_block(&self, height: Height) -> Result<Option<Bytes>, ReadError> {
+        Ok(self.block(height)?.map(|v| Bytes::copy_from_slice(v.hash.as_slice())))
+    }
     fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError> {
         Ok(self.blocks.lock().get(height.0 as usize).map(|b| b.receipts.clone()))
     }
@@ -364,11 +372,45 @@ fn bytes() -> Bytes {
 }
 
 impl CallExecutor for Fake {
-    fn call(&self, request: &CallRequest, _: StateAt) -> Result<Bytes, CallError> {
+    fn call(&self, request: &CallRequest, _: &Scene) -> Result<Bytes, CallError> {
         (self.call.lock())(request)
     }
-    fn estimate_gas(&self, request: &CallRequest, _: StateAt) -> Result<u64, CallError> {
+    fn estimate_gas(&self, request: &CallRequest, _: &Scene) -> Result<u64, CallError> {
         (self.call.lock())(request).map(|_| 21_000)
+    }
+    fn access_list(&self, request: &CallRequest, _: &Scene) -> Result<Accessed, CallError> {
+        let output = (self.call.lock())(request)?;
+        let outcome = CallOutcome { end: CallEnd::Success, gas_used: 21_000, output, logs: Vec::new() };
+        let storage_keys = vec![B256::with_last_byte(1)];
+        Ok(Accessed { list: AccessList(vec![AccessListItem { address: CONTRACT, storage_keys }]), outcome })
+    }
+    fn simulate(&self, _: &SimulationPlan, _: StateAt) -> Result<Vec<SimulatedBlock>, SimulateError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Gives a struct log per transaction, without running any; what tracers see is tested on the executor.
+impl Tracer for Fake {
+    fn trace(&self, target: TraceTarget, _: &TraceOptions, _: TraceLimits) -> Result<Vec<Traced>, TraceFailure> {
+        let (height, only) = match target {
+            TraceTarget::Block(height) => (height, None),
+            TraceTarget::Transaction(height, index) => (height, Some(index as usize)),
+        };
+        let hashes = self.view(height).tx_hashes.clone();
+        let picked = hashes.into_iter().enumerate().filter(|(i, _)| only.is_none_or(|o| o == *i));
+        Ok(picked.map(|(_, tx)| Traced { tx, trace: Trace::Default(Default::default()) }).collect())
+    }
+    fn trace_call(
+        &self,
+        _: &CallRequest,
+        _: &Scene,
+        options: &TraceOptions,
+        limits: TraceLimits,
+    ) -> Result<Trace, TraceFailure> {
+        if options.config.limit == Some(7) {
+            return Err(TraceError::from(TraceLimit::Steps(limits.max_steps)).into());
+        }
+        Ok(Trace::Default(Default::default()))
     }
 }
 

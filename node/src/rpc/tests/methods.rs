@@ -187,7 +187,16 @@ async fn call_arguments_are_checked() {
         message(json!({ "maxFeePerGas": "0x1", "maxPriorityFeePerGas": "0x2" })).await.1.contains("maxFeePerGas (1)")
     );
     assert!(message(json!({ "blobVersionedHashes": [] })).await.1.contains("EIP-4844"));
-    assert!(fail(&app, "eth_call", json!([{}, "latest", { "0x00": {} }])).await.1.contains("overrides"));
+    let overrides = async |o: Value| fail(&app, "eth_call", json!([{}, "latest", o])).await;
+    assert_eq!(overrides(json!({ "0x00": {} })).await.0, -32602);
+    let both = json!({ CONTRACT.to_string(): { "state": {}, "stateDiff": {} } });
+    assert!(overrides(both).await.1.contains("both 'state' and 'stateDiff'"));
+    assert!(overrides(json!({ CONTRACT.to_string(): { "nonsense": 1 } })).await.1.contains("nonsense"));
+    let moved = json!({ CONTRACT.to_string(): { "movePrecompileToAddress": CONTRACT } });
+    assert!(overrides(moved).await.1.contains("movePrecompileToAddress"));
+    let block = async |o: Value| fail(&app, "eth_call", json!([{}, "latest", {}, o])).await;
+    assert!(block(json!({ "blobBaseFee": "0x5" })).await.1.contains("no blob market"));
+    assert!(block(json!({ "time": "0xffffffffffffffff" })).await.1.contains("seconds"));
 }
 
 #[tokio::test]
@@ -357,4 +366,45 @@ async fn a_request_that_takes_too_long_is_given_up() {
     assert!(code == -32002 && text.contains("20 ms"), "{text}");
     drop(release);
     assert_eq!(fake.head(), Height(2));
+}
+
+#[tokio::test]
+async fn traces_are_asked_for_with_their_limits() {
+    let fake = Fake::new();
+    let app = fake.app(RpcConfig { max_trace_steps: 77, ..RpcConfig::default() });
+    let txs = one_of_each();
+    let block = call(&app, "debug_traceBlockByNumber", json!(["0x1"])).await;
+    let hashes: Vec<_> = block.as_array().expect("a list").iter().map(|t| t["txHash"].clone()).collect();
+    assert_eq!(hashes, txs.iter().map(|t| json!(t.hash())).collect::<Vec<_>>());
+    let one = call(&app, "debug_traceTransaction", json!([txs[2].hash(), { "tracer": "callTracer" }])).await;
+    assert!(one["structLogs"].is_array(), "{one}");
+    assert_eq!(fail(&app, "debug_traceTransaction", json!([TOPIC])).await.1, "transaction not found");
+    fake.admit(vec![native(3, 0)]);
+    let waiting = fail(&app, "debug_traceTransaction", json!([native(3, 0).hash()])).await.1;
+    assert!(waiting.contains("mempool"), "{waiting}");
+    assert!(fail(&app, "debug_traceBlockByNumber", json!(["0x99"])).await.1.contains("block not found"));
+    let (code, text) = fail(&app, "debug_traceCall", json!([{ "to": CONTRACT }, "latest", { "limit": 7 }])).await;
+    assert!(code == -32005 && text.contains("limit of 77 instructions"), "{text}");
+    let (code, text) = fail(&app, "debug_traceCall", json!([{}, "latest", { "timeout": "soon" }])).await;
+    assert!(code == -32602 && text.contains("timeout"), "{text}");
+    assert_eq!(fail(&app, "debug_traceCall", json!([{}, "latest", { "txIndex": "0x0" }])).await.0, -32602);
+}
+
+#[tokio::test]
+async fn raw_receipts_are_ethereums() {
+    use alloy_consensus::{Eip658Value, ReceiptEnvelope};
+    use alloy_eips::eip2718::Decodable2718 as _;
+    let app = Fake::new().app(RpcConfig::default());
+    let raws = call(&app, "debug_getRawReceipts", json!(["0x1"])).await;
+    let raws: Vec<Bytes> = serde_json::from_value(raws).expect("bytes");
+    let receipts = call(&app, "eth_getBlockReceipts", json!(["0x1"])).await;
+    // The last is native, of a type that Ethereum does not know.
+    assert_eq!((raws.len(), raws[5][0]), (6, 0x42));
+    for (raw, shown) in raws[..5].iter().zip(receipts.as_array().expect("a list")) {
+        let read = ReceiptEnvelope::decode_2718(&mut raw.as_ref()).expect("canonical");
+        assert_eq!(json!(format!("{:#x}", u8::from(read.tx_type()))), shown["type"]);
+        assert_eq!(read.as_receipt().expect("a receipt").status, Eip658Value::Eip658(shown["status"] == "0x1"));
+        assert_eq!(json!(read.logs_bloom()), shown["logsBloom"]);
+        assert_eq!(read.logs().len(), shown["logs"].as_array().map_or(0, Vec::len));
+    }
 }

@@ -205,6 +205,18 @@ async fn answers_fit_the_execution_api() {
         ("net_version", json!([])),
         ("txpool_status", json!([])),
         ("eth_sendRawTransaction", json!(["0x02aa"])),
+        ("eth_blobBaseFee", json!([])),
+        ("eth_createAccessList", json!([{ "to": CONTRACT, "input": "0x1234" }, "latest"])),
+        ("eth_simulateV1", json!([{ "blockStateCalls": [{ "calls": [{ "to": CONTRACT }] }] }, "latest"])),
+        ("debug_getRawHeader", json!(["0x1"])),
+        ("debug_getRawBlock", json!(["latest"])),
+        ("debug_getRawReceipts", json!([hash])),
+        ("debug_getRawTransaction", json!([ethereum[0]])),
+        ("debug_getBadBlocks", json!([])),
+        ("debug_traceTransaction", json!([ethereum[0]])),
+        ("debug_traceBlockByNumber", json!(["0x1", {}])),
+        ("debug_traceBlockByHash", json!([hash, { "disableStack": true }])),
+        ("eth_uninstallFilter", json!(["0x1"])),
     ];
     calls.extend(ethereum.iter().map(|h| ("eth_getTransactionByHash", json!([h]))));
     calls.extend(ethereum.iter().map(|h| ("eth_getTransactionReceipt", json!([h]))));
@@ -213,5 +225,37 @@ async fn answers_fit_the_execution_api() {
         if let Err(e) = schemas.check(schemas.result_of(method), &result) {
             panic!("{method}{params} answers what the specification does not allow: {e}");
         }
+    }
+}
+
+/// Methods of the specification that this node does not have, each with the reason.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("eth_getBlockAccessList", "block access lists (EIP-7928) belong to a fork that no chain has yet"),
+    ("debug_getRawBlockAccessList", "as eth_getBlockAccessList"),
+    ("eth_capabilities", "experimental; consensus_status and the errors of reads say what is kept"),
+    ("eth_coinbase", "blocks have proposers, and the key of this node's is not an account of its RPC"),
+    (
+        "eth_config",
+        "describes forks by time and fork ids (EIP-7910); here forks are chosen by height, see platform_status",
+    ),
+    ("eth_fillTransaction", "needs an account of the node; wallets fill in transactions"),
+    ("eth_getStorageValues", "experimental; a batch of eth_getStorageAt does it"),
+    ("eth_sendTransaction", "the node keeps no account keys"),
+    ("eth_sign", "the node keeps no account keys"),
+    ("eth_signTransaction", "the node keeps no account keys"),
+];
+
+#[tokio::test]
+async fn every_public_method_is_served_or_left_out_with_a_reason() {
+    let Some(spec) = openrpc() else { return };
+    let app = Fake::new().app(Default::default());
+    for method in spec["methods"].as_array().expect("methods") {
+        let name = method["name"].as_str().expect("a name");
+        let served = app.registry.iter().any(|(n, _)| n == name);
+        let left_out = LEFT_OUT.iter().any(|(n, reason)| *n == name && !reason.is_empty());
+        assert!(served != left_out, "{name}: served {served}, left out {left_out}");
+    }
+    for (name, _) in LEFT_OUT {
+        assert!(spec["methods"].as_array().expect("methods").iter().any(|m| m["name"] == *name), "{name} is unknown");
     }
 }
