@@ -41,6 +41,12 @@ fn touch(m: &Metrics) {
     m.view(&View { resources: Resources { io: moved, network: moved, ..Resources::default() }, ..View::default() });
 }
 
+/// Whether a line is a sample of this family, and not of one whose name only begins so.
+fn is_sample_of(line: &str, family: &str) -> bool {
+    let suffix = line.strip_prefix(family).and_then(|rest| rest.split(['{', ' ']).next());
+    suffix.is_some_and(|s| ["", "_total", "_bucket", "_sum", "_count", "_info"].contains(&s))
+}
+
 /// One row per family, in the order of their registration.
 fn catalogue(text: &str) -> String {
     let line = |kind: &str, name: &str| {
@@ -50,7 +56,7 @@ fn catalogue(text: &str) -> String {
     let mut out = String::from(HEAD);
     for family in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
         let (name, kind) = family.split_once(' ').expect("name and type");
-        let samples = text.lines().filter(|l| l.starts_with(name) && !l.starts_with('#'));
+        let samples = text.lines().filter(|l| is_sample_of(l, name));
         let labels: BTreeSet<&str> = samples
             .filter_map(|l| l.split_once('{')?.1.split_once('}'))
             .flat_map(|(labels, _)| labels.split(',').filter_map(|l| l.split_once('=')).map(|(k, _)| k))
@@ -61,6 +67,13 @@ fn catalogue(text: &str) -> String {
         writeln!(out, "| `{name}` | {kind} | {} | {labels} | {help} |", line("UNIT", name)).expect("a string grows");
     }
     out
+}
+
+#[test]
+fn a_family_has_its_own_labels_only() {
+    let text = "# TYPE a info\na_info{x=\"1\"} 1\n# TYPE as gauge\nas{y=\"1\"} 1\nas_old{z=\"1\"} 1\n";
+    let rows: Vec<_> = catalogue(text).lines().filter(|l| l.starts_with("| `")).map(str::to_owned).collect();
+    assert_eq!(rows, ["| `a` | info |  | x |  |", "| `as` | gauge |  | y |  |"]);
 }
 
 #[test]

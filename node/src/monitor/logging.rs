@@ -75,9 +75,11 @@ pub fn set_level(level: &str) -> Result<(), LogError> {
     }
     let new = filter(level)?;
     let (current, handle) = LOG.get().ok_or(LogError::None)?;
+    let mut current = current.lock();
+    // Before, so that who silences the log is in it.
+    tracing::warn!(before = *current, now = level, "log level changed");
     handle.reload(new).map_err(|_| LogError::None)?;
-    let before = std::mem::replace(&mut *current.lock(), level.to_owned());
-    tracing::warn!(before, now = level, "log level changed");
+    level.clone_into(&mut current);
     Ok(())
 }
 

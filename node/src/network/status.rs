@@ -27,7 +27,11 @@ use crate::clock;
 /// How long each step may take.
 const STEP: Duration = Duration::from_secs(5);
 /// How long a whole exchange may take.
-const EXCHANGE: Duration = Duration::from_secs(10);
+const EXCHANGE: Duration = Duration::from_secs(5);
+/// A clock compared over a slower way says too little.
+const MAX_ROUND_TRIP: Duration = Duration::from_secs(2);
+/// A century: what is further off is as wrong, and must not overflow anybody's arithmetic.
+const MAX_OFFSET_MS: i64 = 100 * 365 * 24 * 3_600_000;
 
 /// Who knows the nodes of the network.
 pub trait StatusSource: Debug + Send + Sync + 'static {
@@ -40,10 +44,9 @@ pub trait StatusSource: Debug + Send + Sync + 'static {
 pub struct StatusExchange {
     /// Records, unverified.
     pub records: Vec<NodeRecord>,
-    /// The peer's wall clock minus ours, in milliseconds.
-    pub clock_offset_ms: i64,
-    /// Time on the way, both ways together.
-    pub round_trip: Duration,
+    /// The peer's wall clock minus ours, in milliseconds, a century at most; none if the way was too slow to tell, or the
+    /// peer's two times contradict each other or ours.
+    pub clock_offset_ms: Option<i64>,
 }
 
 /// Answers one request.
@@ -108,10 +111,8 @@ pub(super) async fn exchange(
     peer.sent(body.len());
     match StatusResponse::decode(answer) {
         Ok(response) => {
-            // Our end by the monotonic clock, so that a jump meanwhile is no offset.
-            let answered_ms = asked_ms + u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX >> 1);
-            let clock_offset_ms = offset(asked_ms, response.received_at_ms, response.sent_at_ms, answered_ms);
-            Ok(StatusExchange { records: response.records, clock_offset_ms, round_trip: elapsed })
+            let clock_offset_ms = offset(asked_ms, response.received_at_ms, response.sent_at_ms, elapsed);
+            Ok(StatusExchange { records: response.records, clock_offset_ms })
         }
         Err(e) => {
             shared.report(id, Offence::Garbage, e.to_string()).await;
@@ -120,22 +121,43 @@ pub(super) async fn exchange(
     }
 }
 
-/// RFC 5905: the mean of both ways' differences. What a peer says of its clock may be anything.
-fn offset(asked: Millis, received: Millis, sent: Millis, answered: Millis) -> i64 {
+/// RFC 5905: the mean of both ways' differences. What a peer says of its clock may be anything. Our own end is by the
+/// monotonic clock, so that a jump meanwhile is no offset.
+fn offset(asked: Millis, received: Millis, sent: Millis, elapsed: Duration) -> Option<i64> {
+    let elapsed_ms = Millis::try_from(elapsed.as_millis()).ok()?;
+    // It cannot have worked for longer than we waited; one millisecond is what rounding makes of it.
+    let worked_ms = sent.checked_sub(received)?;
+    if elapsed > MAX_ROUND_TRIP || worked_ms > elapsed_ms + 1 {
+        return None;
+    }
     let difference = |theirs: Millis, ours: Millis| i128::from(theirs) - i128::from(ours);
-    let mean = (difference(received, asked) + difference(sent, answered)) / 2;
-    i64::try_from(mean).unwrap_or(if mean < 0 { i64::MIN } else { i64::MAX })
+    let mean = (difference(received, asked) + difference(sent, asked) - i128::from(elapsed_ms)) / 2;
+    let limit = i128::from(MAX_OFFSET_MS);
+    i64::try_from(mean.clamp(-limit, limit)).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
     #[test]
     fn the_offset_is_free_of_the_way_when_both_ways_take_as_long() {
-        assert_eq!(offset(1_000, 6_020, 6_030, 1_050), 5_000);
-        assert_eq!(offset(6_000, 1_020, 1_030, 6_050), -5_000);
-        assert_eq!(offset(0, u64::MAX, u64::MAX, 0), i64::MAX);
-        assert_eq!(offset(u64::MAX, 0, 0, u64::MAX), i64::MIN);
+        assert_eq!(offset(1_000, 6_020, 6_030, ms(50)), Some(5_000));
+        assert_eq!(offset(6_000, 1_020, 1_030, ms(50)), Some(-5_000));
+        assert_eq!(offset(6_000, 6_000, 6_000, ms(0)), Some(0));
+    }
+
+    #[test]
+    fn nonsense_of_a_peer_is_bounded_or_no_measurement() {
+        assert_eq!(offset(0, u64::MAX, u64::MAX, ms(0)), Some(MAX_OFFSET_MS));
+        assert_eq!(offset(u64::MAX, 0, 0, ms(0)), Some(-MAX_OFFSET_MS));
+        assert_eq!(offset(1_000, 6_030, 6_020, ms(50)), None, "answered before it was asked");
+        assert_eq!(offset(1_000, 1_000, 1_100, ms(50)), None, "worked longer than we waited");
+        assert_eq!(offset(1_000, 0, u64::MAX, ms(50)), None);
+        assert_eq!(offset(1_000, 1_500, 1_500, ms(2_001)), None, "too slow a way");
     }
 }

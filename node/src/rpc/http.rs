@@ -84,7 +84,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", post(rpc).get(websocket))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
-        .nest("/api/v1", rest::router())
+        .merge(rest::router(&app.config))
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)

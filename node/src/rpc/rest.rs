@@ -11,7 +11,10 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{App, reports};
+use super::{App, RpcConfig, reports};
+
+const PREFIX: &str = "/api/v1";
+const INDEX: &str = "/api/v1/";
 
 /// A resource: its path below `/api/v1`, what it is, and where it comes from. One table for the router, the index and, when
 /// there is one, the OpenAPI document.
@@ -48,26 +51,34 @@ pub const RESOURCES: [Resource; 5] = [
     },
 ];
 
-/// The routes, without their prefix.
-pub fn router() -> Router<Arc<App>> {
+/// The routes; none where the namespace `monitor`, which gives the same by RPC, is not served.
+pub fn router(config: &RpcConfig) -> Router<Arc<App>> {
+    if !config.namespaces.is_empty() && !config.namespaces.iter().any(|n| n == "monitor") {
+        return Router::new().nest(PREFIX, Router::new().fallback(closed)).route(INDEX, get(closed));
+    }
     let mut router = Router::new().route("/", get(index)).route("/nodes/{id}", get(node));
     for resource in &RESOURCES {
         let report = resource.report;
         router = router.route(resource.path, get(move |State(app): State<Arc<App>>| async move { Json(report(&app)) }));
     }
-    router.fallback(missing)
+    // A nested router does not take its own prefix with a slash behind it.
+    Router::new().nest(PREFIX, router.fallback(missing)).route(INDEX, get(index))
 }
 
 async fn index() -> Json<Value> {
-    let about = |r: &Resource| json!({ "path": format!("/api/v1{}", r.path), "about": r.about });
+    let about = |r: &Resource| json!({ "path": format!("{PREFIX}{}", r.path), "about": r.about });
     Json(json!({ "resources": RESOURCES.iter().map(about).collect::<Vec<_>>() }))
 }
 
 async fn node(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
-    match app.monitor.view().nodes.iter().find(|n| n.id == id) {
+    match app.monitor.view().nodes.iter().find(|n| n.id.as_ref() == Some(&id)) {
         Some(node) => Json(json!(node)).into_response(),
         None => error(StatusCode::NOT_FOUND, "no node of this id is known; /api/v1/nodes lists those that are"),
     }
+}
+
+async fn closed() -> Response {
+    error(StatusCode::NOT_FOUND, "the namespace `monitor` is not served here, so its resources are not either")
 }
 
 async fn missing() -> Response {

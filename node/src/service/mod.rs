@@ -32,7 +32,7 @@ use crate::{
         alert::Origin,
         nodes::{Directory, Myself},
     },
-    network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle},
+    network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle, PeerAddr},
     proposer::Proposer,
     rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
     sync::{Blocks, Fetcher, Progress, Syncer},
@@ -306,6 +306,7 @@ fn watch_over(
         data_dir: config.data_dir.clone(),
         memory_limit: config.monitor.memory_limit_mib << 20,
         node_down_ms: config.monitor.node_down_after_ms,
+        expected: config.p2p.peers.iter().filter_map(|p| p.parse::<PeerAddr>().ok()?.peer_id).collect(),
     };
     let me = Myself {
         name: config.name.clone(),

@@ -283,7 +283,8 @@ async fn peers_tell_their_clocks_and_the_nodes_they_know() {
     let (asker, asked) = (&nodes[0].handle, &nodes[1]);
     let ask = |known| soon(asker.exchange_status(asked.id(), StatusRequest { known }));
     let exchange = ask(Vec::new()).await.expect("an answer before there is a source");
-    assert!(exchange.records.is_empty() && exchange.clock_offset_ms.abs() < 5_000, "{exchange:?}");
+    assert!(exchange.records.is_empty(), "{exchange:?}");
+    assert!(exchange.clock_offset_ms.is_some_and(|ms| ms.abs() < 2_000), "one machine, one clock: {exchange:?}");
     asked.handle.serve_status(Arc::new(Records(vec![record.clone()])));
     assert_eq!(ask(Vec::new()).await.expect("an answer").records, std::slice::from_ref(&record));
     assert!(ask(vec![(record.node_key, 1)]).await.expect("an answer").records.is_empty());
