@@ -98,13 +98,16 @@ mkdir -p "$work/node/deploy/docker"
 cp "$BASALT" "$work/node/basalt"
 cp "$ROOT/deploy/docker/init-network.sh" "$work/node/deploy/docker/"
 docker build --quiet --tag "$BASALT_IMAGE" "$work/node" >/dev/null
-# service_image TAG BINARY NAME: an image that runs a Debian package's binary as nobody, with a directory /NAME to write to.
+# service_image TAG BINARY NAME: an image that runs a Debian package's binary as nobody, with the package's shared files and
+# a directory /NAME to write to.
 service_image() {
 	mkdir "$work/$3"
 	cp "$2" "$work/$3/$3"
+	cp -r "${2%/bin/*}/share" "$work/$3/share"
 	cat >"$work/$3/Dockerfile" <<-DOCKERFILE
 		FROM basalt-test/base
 		COPY $3 /bin/$3
+		COPY share /usr/share
 		RUN install -d -o nobody -g nogroup /$3
 		USER nobody
 		ENTRYPOINT ["/bin/$3"]

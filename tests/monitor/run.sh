@@ -5,6 +5,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 . "$ROOT/tests/lib/rootfs.sh"
 
+need_root
 need_command curl jq dpkg-deb
 PROMETHEUS=$CACHE/prometheus
 ALERTMANAGER=$CACHE/alertmanager
@@ -14,6 +15,8 @@ if [ -z "${TEST_ISOLATED:-}" ]; then
 	alertmanager_package "$ALERTMANAGER"
 fi
 isolate "${BASH_SOURCE[0]}" "$@"
+# Debian's Alertmanager reads its templates from where the package would have installed them; only we see them there.
+mount -t overlay -o "lowerdir=$ALERTMANAGER/usr/share:/usr/share" overlay /usr/share
 
 work=$(mktemp -d "$CACHE/monitor.XXXXXX")
 net=$work/net
@@ -33,8 +36,8 @@ series() { [ "$(query "$1" | jq length)" -ge "$2" ]; }
 # arrived NAME [LABEL VALUE]: Alertmanager has it.
 arrived() {
 	curl -fsS http://127.0.0.1:9093/api/v2/alerts |
-		jq -e --arg name "$1" --arg label "${2:-alertname}" --arg value "${3:-$1}" \
-			'any(.[]; .labels.alertname == $name and .labels[$label] == $value)'
+		jq -e --arg name "$1" --arg key "${2:-alertname}" --arg value "${3:-$1}" \
+			'any(.[]; .labels.alertname == $name and .labels[$key] == $value)'
 }
 
 say "--- four validators, Prometheus, Alertmanager"
@@ -56,6 +59,7 @@ pids+=($!)
 "$PROMETHEUS/usr/bin/prometheus" --config.file="$work/prometheus/prometheus.yml" --storage.tsdb.path="$work/tsdb" \
 	--web.listen-address=127.0.0.1:9090 >"$work/prometheus.log" 2>&1 &
 pids+=($!)
+wait_for 30 "Alertmanager is ready" curl -fsS http://127.0.0.1:9093/-/ready
 wait_for 60 "four nodes are scraped" series 'up{job="basalt"} == 1' 4
 
 say "--- every panel of every dashboard has data"

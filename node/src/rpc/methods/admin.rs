@@ -16,6 +16,15 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("admin_logLevel", &[], |_: &Call, ()| Ok(logging::level()));
     r.quick("admin_setLogLevel", &["level"], |c: &Call, (level,): (String,)| set_log_level(c, &level));
     r.quick("admin_peers", &[], |c: &Call, ()| Ok(c.app.ports.network.peers()));
+    r.waiting("admin_addPeer", &["address"], |c: Call, (address,): (String,)| async move {
+        may_change(&c)?;
+        c.app.ports.network.add_peer(&address).await.map_err(RpcError::params)?;
+        Ok(true)
+    });
+    r.waiting("admin_removePeer", &["peer"], |c: Call, (peer,): (String,)| async move {
+        may_change(&c)?;
+        c.app.ports.network.remove_peer(&peer).await.map_err(RpcError::params)
+    });
 }
 
 /// Until the next start; `node.toml` is not changed.
