@@ -4,7 +4,8 @@
 //!
 //! `execution-apis.json` is a copy (github.com/ethereum/execution-apis, CC0-1.0) of what is served here, without examples;
 //! a test makes and compares it. `basalt.json` may add parameters to a public method (`furtherParams`) and alternatives to a
-//! public schema (`extends`): native transactions are of a type of their own.
+//! public schema (`extends`): native transactions are of a type of their own. A value may fit several alternatives of the
+//! schemas called `ambiguous`: an empty list is one of hashes as well as one of logs.
 
 use std::sync::Arc;
 
@@ -53,6 +54,13 @@ impl Catalogue {
             let choices = schemas.get_mut(name).and_then(|s| s["oneOf"].as_array_mut());
             if let (Some(choices), Some(more)) = (choices, more.as_array()) {
                 choices.extend(more.iter().cloned());
+            }
+        }
+        for name in self.ours["ambiguous"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            if let Some(schema) = schemas.get_mut(name).and_then(Value::as_object_mut)
+                && let Some(choices) = schema.remove("oneOf")
+            {
+                schema.insert("anyOf".into(), choices);
             }
         }
         schemas.extend(self.ours["components"]["schemas"].as_object().cloned().unwrap_or_default());
