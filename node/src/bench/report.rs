@@ -308,6 +308,7 @@ pub(super) mod tests {
             max_transactions: 1,
             senders: 1,
             batch: 1,
+            subscriptions: 0,
             hash_fn: HashFn::Sha256,
         }
     }
@@ -332,7 +333,6 @@ pub(super) mod tests {
             wire_bytes_per_tx: 150.0,
             per_node: vec![node(Some(0.0001)); 4],
             failed_in_sample: 0,
-            subscriptions: 0,
             notifications: 0,
             machine: machine::tests::round(),
         })

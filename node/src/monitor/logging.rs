@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, sync::OnceLock};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, Registry, fmt, prelude::*, reload};
+use tracing_subscriber::{EnvFilter, Registry, filter::LevelFilter, fmt, prelude::*, reload};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,11 @@ pub fn set_level(level: &str) -> Result<(), LogError> {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
+    // A word alone would be taken for a module, and all others fall silent.
+    let is_level = |d: &str| d.is_empty() || d.contains(['=', '[']) || d.parse::<LevelFilter>().is_ok();
+    if let Some(word) = level.split(',').map(str::trim).find(|d| !is_level(d)) {
+        return Err(LogError::Level(level.to_owned(), format!("{word:?} is no level")));
+    }
     EnvFilter::try_new(level).map_err(|e| LogError::Level(level.to_owned(), e.to_string()))
 }
 
@@ -102,4 +107,21 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     };
     result.map_err(|_| LogError::Twice)?;
     LOG.set((Mutex::new(level), handle)).map_err(|_| LogError::Twice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_level_or_names_a_module() {
+        for good in ["info", "warn,basalt_node::network=debug", "off", "[span]=debug"] {
+            check_level(good).unwrap_or_else(|e| panic!("{good}: {e}"));
+        }
+        for bad in ["loud", "info,loud", "rpc=loud", "info,basalt_node"] {
+            let error = check_level(bad).expect_err(bad).to_string();
+            assert!(error.contains("use error, warn, info"), "{error}");
+        }
+        assert!(set_level(&"info,".repeat(1_000)).is_err());
+    }
 }
