@@ -1,5 +1,6 @@
 //! End to end: real processes, started by the command line from nothing, with real keys, disks and sockets.
 
+mod alerts;
 mod bad_input;
 mod bench;
 mod explain;

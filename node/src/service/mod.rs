@@ -14,6 +14,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
 use basalt_primitives::{Bytes, ChainSpec, SecretKey, chainspec::SpecError};
+use basalt_proto::wire::ValidatorProof;
 use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -26,8 +27,12 @@ use crate::{
     ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
     mempool::{Journal, MempoolConfig, SharedPool},
-    monitor::{self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels, alert::Origin},
-    network::{ChainInfo, Identity, Network, NetworkConfig},
+    monitor::{
+        self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels,
+        alert::Origin,
+        nodes::{Directory, Myself},
+    },
+    network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle, PeerAddr},
     proposer::Proposer,
     rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
     sync::{Blocks, Fetcher, Progress, Syncer},
@@ -166,6 +171,8 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         source,
         &tokio::runtime::Handle::current(),
     )?;
+    let peer_id = identity.peer_id().to_bytes();
+    let proof = identities.validator.as_ref().map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
     let (driver, mailbox) = runtime::mailbox();
     let (executed_tx, executed) = watch::channel(chain.ledger.head().height());
     let (progress_tx, progress) = watch::channel(Progress::default());
@@ -256,7 +263,8 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     );
     let stop = watch::Sender::new(false);
     let ports = backend.ports(ingress);
-    let monitor = monitor(&config, &chain, &ports, &hub, &metrics, &stop)?;
+    let monitor = monitor(&config, &chain, &hub, &metrics)?;
+    watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), &stop);
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -291,17 +299,10 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     result
 }
 
-/// The monitor, which is given an observation each second until `stop` turns true.
-fn monitor(
-    config: &NodeConfig,
-    chain: &Chain,
-    ports: &Ports,
-    hub: &EventHub,
-    metrics: &Arc<Metrics>,
-    stop: &watch::Sender<bool>,
-) -> anyhow::Result<Arc<Monitor>> {
+/// The monitor, before anything is told to it.
+fn monitor(config: &NodeConfig, chain: &Chain, hub: &EventHub, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Monitor>> {
     let alone = chain.spec.validators.len() == 1 && config.p2p.peers.is_empty();
-    let monitor = Arc::new(Monitor::new(MonitorParts {
+    Ok(Arc::new(Monitor::new(MonitorParts {
         config: &config.monitor,
         origin: Origin { network: chain.spec.name.clone(), node: config.name.clone() },
         thresholds: config.monitor.thresholds(config.rpc.stall_after_ms, alone),
@@ -310,17 +311,45 @@ fn monitor(
         hub: hub.clone(),
         metrics: Arc::clone(metrics),
         runtime: tokio::runtime::Handle::current(),
-    })?);
+    })?))
+}
+
+/// Looks at the node each second, and speaks with peers about the network, until `stop` turns true.
+#[allow(clippy::too_many_arguments, reason = "called once, from where the parts of a node are put together")]
+fn watch_over(
+    config: &NodeConfig,
+    monitor: &Arc<Monitor>,
+    chain: &Chain,
+    ports: &Ports,
+    network: &NetworkHandle,
+    metrics: &Arc<Metrics>,
+    (key, proof): (SecretKey, Option<ValidatorProof>),
+    stop: &watch::Sender<bool>,
+) {
+    let directory = Arc::new(Directory::new(chain.genesis, key.public_key()));
+    let offsets = observe::Offsets::default();
     let watcher = observe::Watcher {
-        monitor: Arc::clone(&monitor),
+        monitor: Arc::clone(monitor),
         ports: ports.clone(),
         spec: Arc::clone(&chain.spec),
         metrics: Arc::clone(metrics),
+        network: network.clone(),
+        directory: Arc::clone(&directory),
+        offsets: Arc::clone(&offsets),
         data_dir: config.data_dir.clone(),
         memory_limit: config.monitor.memory_limit_mib << 20,
+        node_down_ms: config.monitor.node_down_after_ms,
+        expected: config.p2p.peers.iter().filter_map(|p| p.parse::<PeerAddr>().ok()?.peer_id).collect(),
     };
+    let me = Myself {
+        name: config.name.clone(),
+        organisation: config.monitor.organisation.clone(),
+        software: glue::client_version(),
+        address: String::new(),
+    };
+    let asker = observe::Asker { network: network.clone(), directory, offsets, ports: ports.clone(), key, proof, me };
     tokio::spawn(watcher.run(stop.subscribe()));
-    Ok(monitor)
+    tokio::spawn(asker.run(stop.subscribe()));
 }
 
 /// Starts the RPC and the metrics server; both end when `stop` turns true.

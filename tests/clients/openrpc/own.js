@@ -7,6 +7,8 @@ const webhook = 'http://127.0.0.1:9/alerts';
 
 export const own = {
   admin_nodeInfo: none,
+  admin_logLevel: none,
+  admin_setLogLevel: [set(['info']), set({ level: 'info,basalt_node::rpc=debug' })],
   admin_peers: none,
   admin_addPeer: [set(['127.0.0.1:1']), set({ address: '/ip4/127.0.0.1/tcp/2' })],
   admin_removePeer: [set(['12D3KooWHbXxNTuT1yxHMVvytCQF7fFUoFRJB7Fm21Rja4yBfmde'])],
@@ -28,6 +30,9 @@ export const own = {
   eth_getUncleByBlockNumberAndIndex: [set(['latest', '0x0'], { mayBeNull: true })],
   eth_getUncleCountByBlockHash: [set((c) => [c.sent[0].blockHash]), set([ethers.ZeroHash], { mayBeNull: true })],
   eth_getUncleCountByBlockNumber: [set(['latest'])],
+  monitor_status: none,
+  monitor_nodes: none,
+  monitor_resources: none,
   monitor_tps: none,
   monitor_setTpsThreshold: [set([1000, null, 20]), set([{ upper: 500, lower: 1, windowSeconds: 10 }]), set({ upper: null, lower: null })],
   monitor_alerts: none,
@@ -58,6 +63,7 @@ export const ownErrors = [
   ['monitor_setTpsThreshold', [0], -32602, /upper/],
   ['monitor_setTpsThreshold', ['fast'], -32602, /upper/],
   ['monitor_addWebhook', ['ftp://example.com'], -32602, /http/],
+  ['admin_setLogLevel', ['nonsense'], -32602, /error, warn, info/],
   ['admin_addPeer', ['nonsense'], -32602, /not a peer address/],
   ['admin_removePeer', ['nonsense'], -32602, /identity/],
   ['eth_subscribe', ['newHeads'], -32601, /WebSocket/],
