@@ -174,6 +174,7 @@ pub(crate) fn spec(fork: EvmFork, alloc: BTreeMap<Address, GenesisAccount>) -> C
         }),
         gas_limit: 30_000_000,
         max_block_bytes: 1024 * 1024,
+        essential: Default::default(),
         fees: Fees::Zero,
         forks: BTreeMap::from([(Height::GENESIS, fork)]),
         validators: vec![GenesisValidator { name: "one".into(), validator: Validator { public_key, power: 1 } }],
