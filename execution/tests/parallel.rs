@@ -270,3 +270,19 @@ fn errors_and_panics_name_the_transaction_that_one_thread_would_name() {
     let ExecError::Panic { index, tx, message } = failed else { panic!("{failed}") };
     assert_eq!((index, tx, message.as_str()), (49, txs[49].hash(), "the disk is on fire"));
 }
+
+/// What the tip adds to an account that destroys itself is lost with it: such a transaction cannot be tipped afterwards.
+#[test]
+fn a_proposer_that_destroys_itself_while_it_is_tipped_gets_nothing() {
+    let (chain, txs) = calls(GONE, 2);
+    let spec = chain.executor.spec();
+    let spec = std::sync::Arc::new(basalt_primitives::ChainSpec {
+        forks: BTreeMap::from([(basalt_primitives::Height::GENESIS, EvmFork::Shanghai)]),
+        ..(**spec).clone()
+    });
+    let env = BlockEnv { beneficiary: GONE, ..env(10) };
+    let one = Executor::new(spec.clone()).execute(&env, &txs[..], &chain.state).unwrap();
+    let several = Executor::new(spec).with_threads(2).execute(&env, &txs[..], &chain.state).unwrap();
+    assert_eq!(several, one);
+    assert!(one.receipts[0].success);
+}

@@ -6,8 +6,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use alloy_consensus::TxEip1559;
-use alloy_primitives::{Address, Bytes, TxKind, U256};
-use basalt_execution::{BuildLimits, Executor, SkipReason};
+use alloy_eips::eip2930::{AccessList, AccessListItem};
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256};
+use basalt_execution::{BlockEnv, BuildLimits, Executor, SkipReason};
 use basalt_primitives::{
     Height, Transaction,
     chainspec::{EvmFork, GenesisAccount},
@@ -105,10 +106,14 @@ fn sign(m: &Move, nonces: &mut [u64; SENDERS]) -> Transaction {
     if m.from == 3 && !m.input {
         return wallet.sign(alloy_consensus::TxLegacy { value, ..legacy(nonce, TxKind::Call(to), 0, m.gas, m.fee) });
     }
+    // Ethereum's have no window: some that would have one have an access list instead, which costs gas and is no plain transfer.
+    let storage_keys = vec![B256::ZERO; m.window.0 as usize];
+    let listed = AccessListItem { address: to, storage_keys };
     wallet.sign(TxEip1559 {
         max_fee_per_gas: m.fee,
         max_priority_fee_per_gas: tip,
         value,
+        access_list: AccessList(m.window.1.map(|_| listed).into_iter().collect()),
         ..eip1559(nonce, TxKind::Call(to), 0, m.gas, input)
     })
 }
@@ -122,13 +127,20 @@ proptest! {
         balances in prop::collection::vec(prop_oneof![Just(0u128), 0..3_000_000u128, Just(10 * ETHER), Just(u128::MAX)], SENDERS),
         proposer in prop::option::of(prop_oneof![Just(0u128), Just(5u128)]),
         base_fee in prop_oneof![Just(0u64), 0..20u64],
+        // The proposer: nobody, somebody who sends and receives, a contract, a delegated account.
+        beneficiary in prop_oneof![
+            3 => Just(PROPOSER),
+            2 => (0..SENDERS).prop_map(sender),
+            1 => Just(Address::repeat_byte(0xcc)),
+            1 => Just(Address::repeat_byte(0xdd)),
+        ],
         fork in prop_oneof![Just(EvmFork::Shanghai), Just(EvmFork::Cancun), Just(EvmFork::Prague), Just(EvmFork::Osaka)],
     ) {
         let chain = chain(fork, alloc(&balances, proposer));
         let reference = Executor::new(chain.executor.spec().clone()).without_fast_transfers();
         let mut nonces = [0; SENDERS];
         let txs: Vec<Transaction> = moves.iter().map(|m| sign(m, &mut nonces)).collect();
-        let env = env(base_fee);
+        let env = BlockEnv { beneficiary, ..env(base_fee) };
         let fast = chain.executor.execute(&env, &txs, &chain.state).unwrap();
         let slow = reference.execute(&env, &txs, &chain.state).unwrap();
         prop_assert_eq!(&fast, &slow);
