@@ -16,7 +16,7 @@ use basalt_execution::{
     trie::AccountProof,
 };
 use basalt_primitives::{
-    Header, Height, Log, Millis, PublicKey, Receipt, Round, Transaction, state::Account,
+    Header, Height, Log, Millis, PublicKey, Receipt, Round, Transaction, chainspec::EvmFork, state::Account,
     system::evidence::Equivocation, tx::TxError,
 };
 pub use basalt_storage::{FoundLog, LogQuery};
@@ -45,8 +45,10 @@ pub struct BlockView {
     pub bloom: Bloom,
     /// Hashes of the transactions that ran, in order.
     pub tx_hashes: Vec<B256>,
-    /// Size of the block as it is stored, in bytes.
+    /// Size of the block in bytes, without its own certificate.
     pub size_bytes: usize,
+    /// The EVM rules it ran under.
+    pub fork: EvmFork,
 }
 
 impl BlockView {

@@ -3,7 +3,14 @@
 //! Nothing waits for a slow client: what it does not read piles up only in the event buffer, and when that has
 //! overtaken it, the connection is closed with the reason.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures::{
@@ -12,7 +19,7 @@ use futures::{
     stream::{FuturesUnordered, SplitSink},
 };
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{
     OwnedSemaphorePermit,
     broadcast::{Receiver, error::RecvError},
@@ -25,6 +32,7 @@ use super::{
     filters::new_id,
     format::TxJson,
     logs::{FilterArgs, LogFilter},
+    methods::net,
 };
 
 /// How often a silent client is pinged; one that is silent for two of these is gone.
@@ -38,8 +46,14 @@ const POLICY: u16 = 1008;
 enum Subscription {
     NewHeads,
     Logs(LogFilter),
-    Pending { full: bool },
+    Pending {
+        full: bool,
+    },
     Alerts,
+    /// And whether the client was told that the node is catching up.
+    Syncing {
+        told: AtomicBool,
+    },
 }
 
 /// The subscriptions of one connection.
@@ -96,7 +110,7 @@ impl Session {
 
     /// What an event means to this connection, as messages to send.
     #[must_use]
-    pub fn notifications(&self, event: &Event) -> Vec<String> {
+    pub fn notifications(&self, event: &Event, syncing: impl Fn() -> Value) -> Vec<String> {
         let mut out = Vec::new();
         for (id, subscription) in &*self.subscriptions.lock() {
             match (subscription, event) {
@@ -106,6 +120,9 @@ impl Session {
                 (Subscription::Pending { full }, Event::Pending(txs)) => {
                     let show = |t| if *full { json(&TxJson::pending(t)) } else { format!("\"{}\"", t.hash()) };
                     out.extend(txs.iter().map(|t| notification(*id, &show(t))));
+                }
+                (Subscription::Syncing { told }, Event::Block(_)) => {
+                    out.extend(changed(told, syncing()).map(|now| notification(*id, &now.to_string())));
                 }
                 _ => {}
             }
@@ -123,13 +140,14 @@ impl Subscription {
                 let args = args.map_err(|e| RpcError::params(format!("invalid argument 1: {e}")))?;
                 Ok(Self::Logs(args.split()?.0))
             }
+            "syncing" => Ok(Self::Syncing { told: AtomicBool::new(false) }),
             "newPendingTransactions" => Ok(Self::Pending { full: options == Some(Value::Bool(true)) }),
             other => {
                 let shown: String = other.chars().take(40).collect();
                 Err(RpcError::new(
                     METHOD_NOT_FOUND,
                     format!(
-                        "no {shown:?} subscription in eth namespace; there are newHeads, logs, newPendingTransactions"
+                        "no {shown:?} subscription in eth namespace; there are newHeads, logs, newPendingTransactions, syncing"
                     ),
                 ))
             }
@@ -142,6 +160,15 @@ fn logs(id: u128, filter: &LogFilter, block: &BlockEvent, out: &mut Vec<String>)
         return;
     }
     out.extend(filter.collect(&block.view, &block.receipts).map(|l| notification(id, &json(&l))));
+}
+
+/// What a subscriber to `syncing` is told, in geth's form, when the node begins to catch up and when it has.
+fn changed(told: &AtomicBool, status: Value) -> Option<Value> {
+    let behind = status != Value::Bool(false);
+    if told.swap(behind, Ordering::Relaxed) == behind {
+        return None;
+    }
+    Some(if behind { json!({ "syncing": true, "status": status }) } else { Value::Bool(false) })
 }
 
 fn json(value: &impl serde::Serialize) -> String {
@@ -197,7 +224,7 @@ async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::
                 }
             }
             Some(answer) = at_work.next() => reply(sink, answer).await,
-            event = next_event(&mut events) => notify(&session, sink, event).await,
+            event = next_event(&mut events) => notify(app, &session, sink, event).await,
             _ = ping.tick() => {
                 let alive = std::mem::replace(&mut heard, false);
                 if alive { send(sink, Message::Ping(Default::default())).await } else { Err(End::Gone) }
@@ -248,7 +275,7 @@ async fn next_event(events: &mut Option<Receiver<Event>>) -> Result<Event, RecvE
     }
 }
 
-async fn notify(session: &Session, sink: &mut Sink, event: Result<Event, RecvError>) -> Result<(), End> {
+async fn notify(app: &App, session: &Session, sink: &mut Sink, event: Result<Event, RecvError>) -> Result<(), End> {
     let event = match event {
         Ok(event) => event,
         Err(RecvError::Lagged(n)) => {
@@ -258,7 +285,7 @@ async fn notify(session: &Session, sink: &mut Sink, event: Result<Event, RecvErr
         }
         Err(RecvError::Closed) => return Err(End::Close("the node is stopping".into())),
     };
-    for text in session.notifications(&event) {
+    for text in session.notifications(&event, || net::syncing(app)) {
         send(sink, Message::Text(text.into())).await?;
     }
     Ok(())

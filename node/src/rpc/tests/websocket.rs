@@ -1,6 +1,10 @@
 //! The HTTP port over real sockets: WebSocket subscriptions, health, guards.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -98,6 +102,21 @@ async fn subscriptions_tell_of_heads_logs_and_pending_transactions() {
     client.subscribe(json!(["newPendingTransactions", true])).await;
     fake.admit(vec![native(6, 0)]);
     assert_eq!(client.notified().await.1["type"], "0x42");
+}
+
+#[tokio::test]
+async fn syncing_is_told_when_it_begins_and_when_it_ends() {
+    let fake = Fake::new();
+    let address = start(&fake, RpcConfig::default()).await;
+    let mut client = Client::connect(address).await;
+    let id = client.subscribe(json!(["syncing"])).await;
+    fake.add_block(Vec::new());
+    fake.highest.store(5, Ordering::Relaxed);
+    fake.add_block(Vec::new());
+    let (of, begun) = client.notified().await;
+    assert_eq!((&of, &begun["syncing"], &begun["status"]["highestBlock"]), (&id, &json!(true), &json!("0x5")));
+    fake.add_block(Vec::new());
+    assert_eq!(client.notified().await, (id, json!(false)));
 }
 
 #[tokio::test]
