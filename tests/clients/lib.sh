@@ -5,7 +5,7 @@ CLIENTS=$ROOT/tests/clients
 
 # npm_packages DIRECTORY: what its lock file names. npm ci begins by deleting everything; not needed while nothing changed.
 npm_packages() (
-	cd "$1"
+	cd "$1" || exit
 	if ! cmp -s package-lock.json node_modules/.locked; then
 		npm ci >/dev/null 2>&1 || npm ci
 		cp package-lock.json node_modules/.locked
