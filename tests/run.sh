@@ -23,6 +23,7 @@ rust      | 3000 | unit, golden-vector, simulation and e2e tests  | cargo nextes
 mutations |  600 | deliberate bugs in the engine are found        | cargo nextest run --locked -p basalt-bft --features mutations --test mutations
 contracts |  300 | system contracts compile to their artefacts    | tests/contracts/run.sh
 deploy    |  120 | Prometheus rules, dashboards, compose file     | tests/deploy/run.sh
+monitor   |  420 | Prometheus and Alertmanager on a real network   | tests/monitor/run.sh
 clients   |  900 | ethers, viem, cast, forge; the same as anvil   | tests/clients/run.sh
 hardhat   |  600 | Hardhat with OpenZeppelin's contracts          | tests/clients/hardhat/run.sh
 web3py    |  900 | web3.py's own tests; contracts in Vyper        | tests/clients/web3py/run.sh

@@ -4,7 +4,7 @@
 #   tests/clients/run.sh                             makes a network of its own
 #   NETWORK_RPC=URL,URL,… tests/clients/run.sh       uses a running one
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
-cd "$CLIENTS"
+cd "$CLIENTS" || exit
 
 need_command node npm
 [ -n "${TEST_ISOLATED:-}" ] || npm_packages "$CLIENTS"

@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod health;
 mod key;
+mod monitor;
 mod network;
 mod node;
 mod tx;
@@ -39,6 +40,9 @@ enum Command {
     /// Measure a running network.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Watch a node and its network: status, nodes, resources, rates, alerts.
+    #[command(subcommand)]
+    Monitor(monitor::MonitorCommand),
     /// Check configuration files.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -56,6 +60,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Tx(c) => tx::run(c),
         Command::Validator(c) => validator::run(c),
         Command::Bench(c) => bench::run(c),
+        Command::Monitor(c) => monitor::run(&c),
         Command::Config(c) => config::run(&c),
         Command::Health(a) => health::run(&a),
     };

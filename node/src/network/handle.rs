@@ -4,15 +4,18 @@
 use std::{collections::HashSet, sync::Arc};
 
 use basalt_primitives::{B256, Bytes, PublicKey};
+use basalt_proto::status::StatusRequest;
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    config::PeerAddr,
     error::RequestError,
     gossip::{BatchId, BatchVerdict},
     peers::{Peer, PeerInfo},
     shared::{Command, ConsensusFrame, Offence, PeerEvent, Shared, TransactionBatch},
     stats::NetworkStats,
+    status::{self, StatusExchange, StatusSource},
     sync,
 };
 
@@ -145,6 +148,17 @@ impl NetworkHandle {
         last
     }
 
+    /// Names who answers peers that ask about the nodes of the network; the first call counts.
+    pub fn serve_status(&self, source: Arc<dyn StatusSource>) {
+        let _ = self.shared.status.set(source);
+    }
+
+    /// Asks a peer about the nodes it knows, and compares clocks.
+    pub async fn exchange_status(&self, peer: PeerId, request: StatusRequest) -> Result<StatusExchange, RequestError> {
+        let task = self.shared.runtime.spawn(status::exchange(Arc::clone(&self.shared), peer, request));
+        task.await.map_err(|_| RequestError::Closed)?
+    }
+
     /// The connected peers, by identity.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerInfo> {
@@ -166,6 +180,24 @@ impl NetworkHandle {
     /// Closes the connections to a peer. A static peer is dialled again.
     pub fn disconnect(&self, peer: PeerId) {
         self.command(Command::Disconnect { peer });
+    }
+
+    /// Adds a peer to stay connected to, until this process ends; false when there are [`super::MAX_STATIC_PEERS`] already.
+    pub async fn add_peer(&self, address: PeerAddr) -> Result<bool, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::AddPeer { address, reply }, answer).await
+    }
+
+    /// Leaves a peer: it is not dialled again and its connections are closed. False if it was neither listed nor
+    /// connected. It is not banned and may come back by itself.
+    pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::RemovePeer { peer, reply }, answer).await
+    }
+
+    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T, RequestError> {
+        self.shared.commands.send(command).await.map_err(|_| RequestError::Closed)?;
+        answer.await.map_err(|_| RequestError::Closed)
     }
 
     /// This node's identity on the network.

@@ -4,7 +4,7 @@
 #   tests/clients/hardhat/run.sh                       makes a network of its own
 #   NETWORK_RPC=URL tests/clients/hardhat/run.sh       uses a running one
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-cd "$CLIENTS/hardhat"
+cd "$CLIENTS/hardhat" || exit
 
 need_command node npm
 if [ -z "${TEST_ISOLATED:-}" ]; then

@@ -3,7 +3,7 @@
 #
 #   tests/clients/web3py/run.sh [PYTEST ARGUMENT...]
 . "$(dirname "${BASH_SOURCE[0]}")/../lib.sh"
-cd "$CLIENTS/web3py"
+cd "$CLIENTS/web3py" || exit
 
 need_command python3
 if [ -z "${TEST_ISOLATED:-}" ]; then

@@ -7,6 +7,8 @@ use super::{
     super::{
         RpcError, dispatch,
         registry::{Call, Registry},
+        reports,
+        types::Given,
     },
     may_change,
 };
@@ -17,6 +19,9 @@ use crate::monitor::{
 };
 
 pub(super) fn add(r: &mut Registry) {
+    r.quick("monitor_status", &[], |c: &Call, ()| Ok(reports::status(&c.app)));
+    r.quick("monitor_nodes", &[], |c: &Call, ()| Ok(reports::nodes(&c.app)));
+    r.quick("monitor_resources", &[], |c: &Call, ()| Ok(reports::resources(&c.app)));
     r.quick("monitor_tps", &[], |c: &Call, ()| Ok(c.app.monitor.tps()));
     r.blocking(
         "monitor_setTpsThreshold",
@@ -32,8 +37,8 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("monitor_subscribe", &["kind"], |c: &Call, (kind,): (String,)| {
         c.session.as_ref().ok_or_else(dispatch::no_notifications)?.subscribe_monitor(&kind)
     });
-    r.quick("monitor_unsubscribe", &["id"], |c: &Call, (id,): (Value,)| {
-        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id))
+    r.quick("monitor_unsubscribe", &["id"], |c: &Call, (id,): (Given,)| {
+        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id.0))
     });
 }
 

@@ -19,13 +19,14 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("net_peerCount", &[], |c: &Call, ()| Ok(Hex64(c.app.ports.network.peer_count() as u64)));
     r.quick("eth_chainId", &[], |c: &Call, ()| Ok(Hex64(c.app.spec.chain_id)));
     r.quick("eth_syncing", &[], |c: &Call, ()| Ok(syncing(&c.app)));
+    r.quick("rpc_discover", &[], |c: &Call, ()| Ok(c.app.openrpc()));
     r.quick("rpc_modules", &[], |c: &Call, ()| {
         let modules = c.app.registry.namespaces().into_iter();
         Ok(modules.map(|n| (n, "1.0")).collect::<BTreeMap<_, _>>())
     });
 }
 
-/// What `eth_syncing` answers: false, or from where to where the node catches up.
+/// What is being fetched, or false.
 pub(in crate::rpc) fn syncing(app: &App) -> Value {
     let current = app.chain.reader().head();
     match app.ports.network.syncing() {

@@ -83,6 +83,7 @@ pub fn spec() -> ChainSpec {
         consensus: serde_json::from_value(consensus).expect("pbft"),
         gas_limit: 30_000_000,
         max_block_bytes: 1 << 20,
+        essential: Default::default(),
         fees: chainspec::Fees::Eip1559 { initial_base_fee: 1_000, min_base_fee: 7 },
         forks: BTreeMap::from([(Height::GENESIS, chainspec::EvmFork::Osaka)]),
         validators: vec![chainspec::GenesisValidator {
@@ -433,6 +434,14 @@ impl NetworkInfo for Fake {
     }
     fn peers(&self) -> Vec<PeerInfo> {
         Vec::new()
+    }
+    fn add_peer(&self, address: &str) -> BoxFuture<'static, Result<(), String>> {
+        let known = address.starts_with('/');
+        Box::pin(async move { if known { Ok(()) } else { Err("not an address".to_owned()) } })
+    }
+    fn remove_peer(&self, peer: &str) -> BoxFuture<'static, Result<bool, String>> {
+        let known = peer == "id";
+        Box::pin(async move { Ok(known) })
     }
     fn syncing(&self) -> Option<(Height, Height)> {
         let highest = self.highest.load(Ordering::Relaxed);

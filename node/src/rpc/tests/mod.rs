@@ -4,6 +4,8 @@ mod backend;
 mod conformance;
 mod methods;
 mod monitor;
+mod openrpc;
+mod rest;
 mod schema;
 mod websocket;
 

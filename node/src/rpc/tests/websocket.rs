@@ -1,10 +1,6 @@
 //! The HTTP port over real sockets: WebSocket subscriptions, health, guards.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -105,17 +101,15 @@ async fn subscriptions_tell_of_heads_logs_and_pending_transactions() {
 }
 
 #[tokio::test]
-async fn syncing_is_told_when_it_begins_and_when_it_ends() {
+async fn the_beginning_and_the_end_of_synchronisation_are_announced() {
     let fake = Fake::new();
     let address = start(&fake, RpcConfig::default()).await;
     let mut client = Client::connect(address).await;
     let id = client.subscribe(json!(["syncing"])).await;
-    fake.add_block(Vec::new());
-    fake.highest.store(5, Ordering::Relaxed);
-    fake.add_block(Vec::new());
-    let (of, begun) = client.notified().await;
-    assert_eq!((&of, &begun["syncing"], &begun["status"]["highestBlock"]), (&id, &json!(true), &json!("0x5")));
-    fake.add_block(Vec::new());
+    fake.highest.store(9, std::sync::atomic::Ordering::Relaxed);
+    let status = json!({ "startingBlock": "0x0", "currentBlock": "0x2", "highestBlock": "0x9" });
+    assert_eq!(client.notified().await, (id.clone(), json!({ "syncing": true, "status": status })));
+    fake.highest.store(0, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(client.notified().await, (id, json!(false)));
 }
 
