@@ -3,7 +3,7 @@
 # never asks a question.
 #
 #   deploy/bootstrap.sh           what `make up` needs: a C/C++ compiler, libclang, ccache, a Rust toolchain
-#   deploy/bootstrap.sh --test    and what `make test` needs: cargo-nextest, clippy, rustfmt, Node.js, npm
+#   deploy/bootstrap.sh --test    and what `make test` needs: cargo-nextest, clippy, rustfmt, Node.js, npm, Python
 #   deploy/bootstrap.sh --ci      and what only a disposable machine should get: Docker, docker-compose, debootstrap
 set -euo pipefail
 
@@ -108,7 +108,7 @@ main() {
 	need_packages build-essential libclang-dev ccache curl ca-certificates git make
 	need_rust
 	if [ "$test" = yes ]; then
-		need_packages jq
+		need_packages jq python3-venv
 		need_component clippy clippy
 		need_component fmt rustfmt
 		need_nextest

@@ -24,7 +24,9 @@ mutations |  600 | deliberate bugs in the engine are found        | cargo nextes
 contracts |  300 | system contracts compile to their artefacts    | tests/contracts/run.sh
 deploy    |  120 | Prometheus rules, dashboards, compose file     | tests/deploy/run.sh
 monitor   |  420 | Prometheus and Alertmanager on a real network   | tests/monitor/run.sh
-clients   |  600 | ethers, viem, solc and cast                    | tests/clients/run.sh
+clients   |  900 | ethers, viem, cast, forge; the same as anvil   | tests/clients/run.sh
+hardhat   |  600 | Hardhat with OpenZeppelin's contracts          | tests/clients/hardhat/run.sh
+web3py    |  900 | web3.py's own tests; contracts in Vyper        | tests/clients/web3py/run.sh
 readme    | 1200 | the README's commands from a clean clone       | tests/readme/run.sh
 container | 1200 | docker-compose.yml with four validators        | tests/container/run.sh
 bootstrap | 1200 | deploy/bootstrap.sh in a bare system           | tests/bootstrap/run.sh
@@ -48,7 +50,7 @@ select_suites() {
 
 # summary LOG: what a runner said at its end, in a few words.
 summary() {
-	sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -oE '[0-9]+ tests? run: .*|^# pass [0-9]+' | tail -n 1 | cut -c 1-70 || true
+	sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -oE '[0-9]+ tests? run: .*|^# pass [0-9]+|^[0-9]+ passed.*|[0-9]+ passing' | tail -n 1 | cut -c 1-70 || true
 }
 
 # A suite is a process group of its own: an interrupted run ends it.

@@ -98,6 +98,11 @@ pub trait Reader {
         Ok(Some(codec::owned(codec::join_certified(&header, &body, certificate.as_ref().map(|c| &c[..])))))
     }
 
+    /// How many bytes a block's encoding has, without the certificate that finalizes it: nodes may know different ones.
+    fn block_size(&self, height: Height) -> Result<Option<usize>, StorageError> {
+        Ok(parts(self, height)?.map(|(header, body)| codec::join_block(&header, &body).len()))
+    }
+
     /// Where an executed transaction is.
     fn tx_location(&self, hash: &B256) -> Result<Option<TxLocation>, StorageError> {
         decoded(self, Table::Transactions, tables::hash_key(hash), codec::decode_location)

@@ -13,14 +13,14 @@ export const chainId = 31337n;
 export const ledger = () => compile('Ledger');
 
 /** Compiles a contract of contracts/, of the file's name. */
-export function compile(name) {
+export function compile(name, settings = {}) {
   const content = readFileSync(new URL(`./contracts/${name}.sol`, import.meta.url), 'utf8');
   const output = JSON.parse(
     solc.compile(
       JSON.stringify({
         language: 'Solidity',
         sources: { [`${name}.sol`]: { content } },
-        settings: { optimizer: { enabled: true }, outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object'] } } },
+        settings: { optimizer: { enabled: true }, ...settings, outputSelection: { '*': { '*': ['abi', 'evm.bytecode.object'] } } },
       }),
     ),
   );

@@ -44,7 +44,7 @@ impl Chain {
             // No logs, or none that are indexed.
             None => receipts.iter().filter(|r| !r.logs.is_empty()).fold(Bloom::ZERO, |all, r| all | r.bloom()),
         };
-        let size_bytes = ledger.certified_bytes(height)?.map_or(0, |b| b.len());
+        let size_bytes = ledger.block_size(height)?.unwrap_or_default();
         Ok(Some(BlockView {
             hash: summary.hash,
             header,
@@ -54,6 +54,7 @@ impl Chain {
             bloom,
             tx_hashes: receipts.iter().map(|r| r.tx_hash).collect(),
             size_bytes,
+            fork: self.spec.fork_at(height),
         }))
     }
 

@@ -162,6 +162,7 @@ impl Run<'_> {
             bloom: receipts.iter().fold(Bloom::ZERO, |all, r| all | r.bloom()),
             tx_hashes,
             size_bytes: 0,
+            fork: self.chain.spec.fork_at(env.height),
         }
     }
 

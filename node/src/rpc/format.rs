@@ -5,7 +5,8 @@
 
 use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, b256};
-use basalt_primitives::{Log, PublicKey, Receipt, Transaction, tx::Payload, tx::SignedNative};
+use basalt_execution::trie::EMPTY_ROOT;
+use basalt_primitives::{Log, PublicKey, Receipt, Transaction, chainspec::EvmFork, tx::Payload, tx::SignedNative};
 use serde::Serialize;
 
 use super::{
@@ -16,14 +17,18 @@ use super::{
 /// Keccak-256 of an empty RLP list: what a block without uncles says.
 const NO_UNCLES: B256 = b256!("1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347");
 
+/// SHA-256 of nothing: what a block without requests to the consensus layer says (EIP-7685).
+const NO_REQUESTS: B256 = b256!("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+
 /// A block.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockJson {
-    hash: B256,
+    /// None of a block to come.
+    hash: Option<B256>,
     number: Hex64,
     parent_hash: B256,
-    nonce: B64,
+    nonce: Option<B64>,
     sha3_uncles: B256,
     logs_bloom: Bloom,
     transactions_root: B256,
@@ -37,12 +42,45 @@ pub struct BlockJson {
     gas_used: Hex64,
     timestamp: Hex64,
     base_fee_per_gas: Hex64,
+    #[serde(flatten)]
+    beacon: BeaconJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     size: Option<Hex64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transactions: Option<TransactionsJson>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uncles: Option<[B256; 0]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withdrawals: Option<[(); 0]>,
+}
+
+/// What Ethereum's blocks carry from the beacon chain and the blob market, from the fork on that brought it: clients look
+/// for these fields. There is neither here (ADR-0008), so they say that nothing came.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BeaconJson {
+    withdrawals_root: B256,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blob_gas_used: Option<Hex64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excess_blob_gas: Option<Hex64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_beacon_block_root: Option<B256>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_hash: Option<B256>,
+}
+
+impl BeaconJson {
+    fn nothing(fork: EvmFork) -> Self {
+        let cancun = fork >= EvmFork::Cancun;
+        Self {
+            withdrawals_root: EMPTY_ROOT,
+            blob_gas_used: cancun.then_some(Hex64(0)),
+            excess_blob_gas: cancun.then_some(Hex64(0)),
+            parent_beacon_block_root: cancun.then_some(B256::ZERO),
+            requests_hash: (fork >= EvmFork::Prague).then_some(NO_REQUESTS),
+        }
+    }
 }
 
 /// A block's transactions, in one of two forms.
@@ -66,7 +104,7 @@ impl BlockJson {
             ),
         };
         let size = Some(Hex64(view.size_bytes as u64));
-        Self { size, transactions: Some(transactions), uncles: Some([]), ..Self::header(view) }
+        Self { size, transactions: Some(transactions), uncles: Some([]), withdrawals: Some([]), ..Self::header(view) }
     }
 
     /// An imagined block, with these transactions in full if there are any.
@@ -76,15 +114,21 @@ impl BlockJson {
         Self { transactions: Some(full.map_or_else(hashes, TransactionsJson::Full)), ..Self::new(view, None) }
     }
 
+    /// A block to come: it has no hash yet.
+    #[must_use]
+    pub fn pending(view: &BlockView) -> Self {
+        Self { hash: None, nonce: None, ..Self::new(view, None) }
+    }
+
     /// The header alone, as `newHeads` sends it.
     #[must_use]
     pub fn header(view: &BlockView) -> Self {
         let h = &view.header;
         Self {
-            hash: view.hash,
+            hash: Some(view.hash),
             number: Hex64(h.height.0),
             parent_hash: h.parent_hash,
-            nonce: B64::ZERO,
+            nonce: Some(B64::ZERO),
             sha3_uncles: NO_UNCLES,
             logs_bloom: view.bloom,
             transactions_root: h.transactions_root,
@@ -98,9 +142,11 @@ impl BlockJson {
             gas_used: Hex64(view.gas_used),
             timestamp: Hex64(h.timestamp_s()),
             base_fee_per_gas: Hex64(h.base_fee),
+            beacon: BeaconJson::nothing(view.fork),
             size: None,
             transactions: None,
             uncles: None,
+            withdrawals: None,
         }
     }
 }
@@ -350,7 +396,7 @@ impl ReceiptJson {
             block_number: Hex64(view.height().0),
             from: tx.sender(),
             to: tx.payload().to(),
-            contract_address: receipt.contract_address,
+            contract_address: receipt.contract_address.or_else(|| would_be_created(tx)),
             gas_used: Hex64(receipt.gas_used),
             cumulative_gas_used: Hex64(receipt.cumulative_gas_used),
             effective_gas_price: Hex128(receipt.effective_gas_price),
@@ -370,6 +416,11 @@ impl ReceiptJson {
         }
         out
     }
+}
+
+/// Where a transaction without a recipient would have put its contract: other nodes say so of failed ones too.
+fn would_be_created(tx: &Transaction) -> Option<Address> {
+    tx.payload().to().is_none().then(|| tx.sender().create(tx.payload().nonce()))
 }
 
 /// A receipt in the encoding of EIP-2718, as a receipts trie would hold it.

@@ -23,6 +23,8 @@ fn assert_holds(ledger: &impl Reader, made: &Made, carried: Option<&Made>) {
     assert_eq!(ledger.certificate(height).unwrap().as_ref(), canonical);
     assert!(ledger.check_block(height).unwrap());
 
+    // Whichever certificate is kept, the size is that of the block alone.
+    assert_eq!(ledger.block_size(height).unwrap(), Some(made.block.block().encode().len()));
     let bytes = ledger.certified_bytes(height).unwrap().unwrap();
     let expected = CertifiedBlock { block: made.block.block().clone(), certificate: canonical.cloned() };
     assert_eq!(bytes, expected.encode(), "joined from stored parts as it would be encoded");

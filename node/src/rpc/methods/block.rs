@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{Address, B256, Bloom, Bytes};
+use basalt_primitives::{Header, block::transactions_root, receipt::receipts_root};
 use serde_json::Value;
 
 use super::super::{
@@ -12,6 +13,8 @@ use super::super::{
     registry::{Call, Registry},
     types::{BlockId, Hex64},
 };
+use super::fees;
+use crate::clock;
 
 pub(super) fn add(r: &mut Registry) {
     r.quick("eth_blockNumber", &[], |c: &Call, ()| Ok(Hex64(c.app.chain.reader().head().0)));
@@ -47,12 +50,42 @@ pub(super) fn add(r: &mut Registry) {
 }
 
 fn block(c: &Call, id: BlockId, full: Option<bool>) -> Result<Option<BlockJson>, RpcError> {
+    if id == BlockId::Pending {
+        return Ok(Some(BlockJson::pending(&to_come(c)?)));
+    }
     let Some(view) = c.app.chain.view(id)? else { return Ok(None) };
     if !full.unwrap_or(false) {
         return Ok(Some(BlockJson::new(&view, None)));
     }
     let (txs, receipts) = (c.app.chain.transactions(&view)?, c.app.chain.receipts(&view)?);
     Ok(Some(BlockJson::new(&view, Some((&txs, &receipts)))))
+}
+
+/// The block to come, on the newest one and without transactions: what waits in the mempool has not been ordered.
+fn to_come(c: &Call) -> Result<BlockView, RpcError> {
+    let head = c.app.chain.head_view()?;
+    let hash_fn = c.app.spec.hash_fn;
+    let height = head.height().next();
+    let header = Header {
+        height,
+        timestamp_ms: clock::wall_ms().max(head.header.timestamp_ms + 1),
+        parent_hash: head.hash,
+        transactions_root: transactions_root(hash_fn, &[]),
+        base_fee: fees::base_fee_after(&c.app, &head),
+        proposer: Address::ZERO,
+        ..head.header.clone()
+    };
+    Ok(BlockView {
+        hash: B256::ZERO,
+        header,
+        state_root: head.state_root,
+        receipts_root: receipts_root(hash_fn, &[]),
+        gas_used: 0,
+        bloom: Bloom::ZERO,
+        tx_hashes: Vec::new(),
+        size_bytes: 0,
+        fork: c.app.spec.fork_at(height),
+    })
 }
 
 fn count(c: &Call, id: BlockId) -> Result<Option<Hex64>, RpcError> {

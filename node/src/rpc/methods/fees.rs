@@ -36,7 +36,8 @@ pub(super) fn add(r: &mut Registry) {
     );
 }
 
-fn base_fee_after(app: &App, view: &BlockView) -> u64 {
+/// The base fee of the block that follows.
+pub(super) fn base_fee_after(app: &App, view: &BlockView) -> u64 {
     let h = &view.header;
     app.spec.next_base_fee(h.height, h.base_fee, view.gas_used, h.gas_limit)
 }

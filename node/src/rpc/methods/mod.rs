@@ -7,7 +7,7 @@ mod debug;
 mod fees;
 mod filter;
 mod monitor;
-mod net;
+pub(super) mod net;
 mod proof;
 mod simulate;
 mod state;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, Bloom, Bytes, U256};
 use basalt_execution::trie::AccountProof;
-use basalt_primitives::{Header, Height, Receipt, Transaction, state::Account};
+use basalt_primitives::{Header, Height, Receipt, Transaction, chainspec::EvmFork, state::Account};
 use basalt_storage::LogQuery;
 use serde::Serialize;
 
@@ -27,8 +27,10 @@ pub struct BlockView {
     pub bloom: Bloom,
     /// Hashes of the transactions that ran, in order.
     pub tx_hashes: Vec<B256>,
-    /// Size of the block as it is stored, in bytes.
+    /// Size of the block in bytes, without its own certificate.
     pub size_bytes: usize,
+    /// The EVM rules it ran under.
+    pub fork: EvmFork,
 }
 
 impl BlockView {

@@ -195,7 +195,7 @@ fn receipt(tx: &Transaction, index: usize, base_fee: u64) -> Receipt {
         gas_used: 21_000,
         cumulative_gas_used: 21_000 * (index as u64 + 1),
         effective_gas_price: tx.payload().effective_gas_price(base_fee).map_or(0, |(p, _)| p),
-        contract_address: creates.then_some(CONTRACT),
+        contract_address: (creates && index != 1).then_some(CONTRACT),
         logs: (0..index as u8).map(log).collect(),
         revert_data: Bytes::new(),
     }
@@ -234,6 +234,7 @@ impl Fake {
             bloom: receipts.iter().fold(Bloom::ZERO, |b, r| b | r.bloom()),
             tx_hashes: txs.iter().map(Transaction::hash).collect(),
             size_bytes: 600,
+            fork: self.spec.fork_at(block.height()),
         });
         self.blocks.lock().push(Stored { view: view.clone(), txs, receipts });
         view

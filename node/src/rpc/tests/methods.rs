@@ -35,16 +35,36 @@ async fn a_block_shows_its_own_results_and_only_what_ran() {
     assert_eq!(block["uncles"], json!([]));
     assert_eq!(block["transactions"].as_array().map(Vec::len), Some(6));
     assert_eq!(block["baseFeePerGas"], "0x3e8");
-    assert!(block.get("withdrawals").is_none() && block.get("totalDifficulty").is_none());
+    assert!(block.get("totalDifficulty").is_none());
+    assert_eq!(
+        (&block["withdrawals"], &block["blobGasUsed"], &block["excessBlobGas"]),
+        (&json!([]), &json!("0x0"), &json!("0x0"))
+    );
+    assert_eq!(block["withdrawalsRoot"], json!(basalt_execution::trie::EMPTY_ROOT));
     let by_hash = call(&app, "eth_getBlockByHash", json!([view.hash, false])).await;
     assert_eq!(block, by_hash);
-    for tag in ["latest", "safe", "finalized", "pending"] {
+    for tag in ["latest", "safe", "finalized"] {
         assert_eq!(call(&app, "eth_getBlockByNumber", json!([tag, false])).await["number"], "0x2");
     }
     assert_eq!(call(&app, "eth_getBlockByNumber", json!(["earliest"])).await["number"], "0x0");
     assert_eq!(call(&app, "eth_getBlockByNumber", json!(["0x3", false])).await, Value::Null);
     let skipped = call(&app, "consensus_skipped", json!(["0x1"])).await;
     assert_eq!(skipped[0]["reason"], "nonce too low");
+}
+
+#[tokio::test]
+async fn the_pending_block_follows_the_latest_and_has_no_hash_yet() {
+    let fake = Fake::new();
+    let app = fake.app(RpcConfig::default());
+    let latest = call(&app, "eth_getBlockByNumber", json!(["latest", false])).await;
+    for full in [false, true] {
+        let pending = call(&app, "eth_getBlockByNumber", json!(["pending", full])).await;
+        assert_eq!((&pending["hash"], &pending["nonce"]), (&Value::Null, &Value::Null));
+        assert_eq!((&pending["number"], &pending["parentHash"]), (&json!("0x3"), &latest["hash"]));
+        assert_eq!((&pending["transactions"], &pending["gasUsed"]), (&json!([]), &json!("0x0")));
+        assert_eq!(pending["stateRoot"], latest["stateRoot"]);
+        assert_eq!(pending["baseFeePerGas"], call(&app, "eth_baseFee", json!([])).await);
+    }
 }
 
 #[tokio::test]
@@ -126,6 +146,16 @@ async fn receipts_count_their_logs_over_the_block() {
     let all = call(&app, "eth_getBlockReceipts", json!(["0x1"])).await;
     assert_eq!(all[3], receipt);
     assert_eq!(call(&app, "eth_getTransactionReceipt", json!([TOPIC])).await, Value::Null);
+}
+
+#[tokio::test]
+async fn a_creation_that_failed_still_says_where_the_contract_would_be() {
+    let fake = Fake::new();
+    let (first, create) = (native(9, 0), one_of_each().swap_remove(3));
+    let would_be = create.sender().create(create.payload().nonce());
+    fake.add_block(vec![first, create]);
+    let receipt = call(&fake.app(RpcConfig::default()), "eth_getBlockReceipts", json!(["0x3"])).await[1].clone();
+    assert_eq!((&receipt["status"], &receipt["contractAddress"]), (&json!("0x0"), &json!(would_be)));
 }
 
 #[tokio::test]
