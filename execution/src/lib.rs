@@ -7,6 +7,7 @@
 
 mod block_state;
 pub mod call;
+mod development;
 pub mod env;
 mod evm;
 pub mod executor;

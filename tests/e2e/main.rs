@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod dev;
 mod explain;
 mod hosts;
 mod monitor;

@@ -24,6 +24,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 
 use crate::{
+    dev::Devnet,
     explain::Explanation,
     mempool::{PoolContent, PoolError, PoolStatus, SenderContent},
 };
@@ -582,4 +583,6 @@ pub struct Ports {
     pub network: Arc<dyn NetworkInfo>,
     /// Consensus.
     pub consensus: Arc<dyn ConsensusInfo>,
+    /// What only development networks have.
+    pub dev: Option<Arc<Devnet>>,
 }
