@@ -16,10 +16,10 @@ BASALT := $(CARGO_TARGET_DIR)/debug/basalt
 NET ?= basalt-net
 NODES ?= 4
 
-.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench perf
+.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench bench-peers perf
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: build ## build, create a development network if there is none, run it until Ctrl-C
 	@[ -e $(NET)/genesis.json ] || $(BASALT) network create --dev --nodes $(NODES) --consensus pbft --out $(NET)
@@ -69,6 +69,10 @@ soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10), 
 
 bench: build ## measure fresh networks of four validators, workload by workload (SECONDS_EACH=20)
 	@tests/bench/run.sh $(or $(SECONDS_EACH),20)
+
+bench-peers: build ## the same load on Basalt and on anvil, as ratios (SECONDS_EACH=10)
+	@cd tests/clients && { cmp -s package-lock.json node_modules/.locked || { npm ci && cp package-lock.json node_modules/.locked; }; } >/dev/null
+	@tests/bench/peers.sh $(or $(SECONDS_EACH),10)
 
 perf: ## count the instructions of the hot paths and compare them with the baseline
 	@tests/perf/run.sh

@@ -99,7 +99,7 @@ fn a_transaction_is_traced_on_what_those_before_it_left() {
         assert_eq!(pre, expected, "{diff}");
         assert_eq!(diff["post"][&account]["storage"][&slot], json!(B256::with_last_byte(n as u8 + 1)));
         // Alone it is the same as within the whole block.
-        assert_eq!(trace(&chain, &txs, Some(n), how.clone()).unwrap(), [diff.clone()]);
+        assert_eq!(trace(&chain, &txs, Some(n), how.clone()).unwrap(), std::slice::from_ref(diff));
     }
 }
 

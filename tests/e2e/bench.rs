@@ -73,6 +73,37 @@ fn a_script_runs_on_a_network_that_is_there_and_a_failing_one_is_told() {
 }
 
 #[test]
+fn reads_and_subscriptions_are_measured_and_bad_wishes_refused() {
+    let net = Net::create(1, 23420, &["--block-interval-ms", "50"]);
+    net.up();
+    let url = net.url(0);
+    let reads = |more: &[&str]| -> Value {
+        let mut args = vec!["bench", "reads", "--rpc", &url, "--seconds", "1", "--warm-up", "0", "--json"];
+        args.extend(more);
+        serde_json::from_str(&basalt_ok(&args)).expect("JSON")
+    };
+    for (read, rate) in [("eth_call", None), ("eth_getBalance", None), ("eth_call", Some("50"))] {
+        let mut more = vec!["--read", read, "--connections", "4"];
+        more.extend(rate.iter().flat_map(|r| ["--rate", *r]));
+        let report = reads(&more);
+        assert_eq!((report["read"].as_str(), report["failed"].as_u64()), (Some(read), Some(0)), "{report}");
+        let per_second = report["per_second"].as_f64().expect("a number");
+        assert!(if rate.is_some() { (25.0..=51.0).contains(&per_second) } else { per_second > 10.0 }, "{report}");
+        assert!(report["latency"]["p99_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{report}");
+    }
+    let mut args = vec!["bench", "run", "--rpc", &url, "--subscriptions", "30", "--workload", "erc20", "--json"];
+    args.extend(SMALL);
+    let report: Value = serde_json::from_str(&basalt_ok(&args)).expect("JSON");
+    assert_eq!((report["lost"].as_u64(), report["subscriptions"].as_u64()), (Some(0), Some(30)), "{report}");
+    // Each Transfer goes to the fifteen that asked for logs, and each block to the fifteen others.
+    let committed = report["committed"].as_u64().expect("a number");
+    assert!(report["notifications"].as_u64().is_some_and(|n| n > 15 * committed), "{report}");
+    assert!(basalt_err(&["bench", "reads", "--rpc", url, "--read", "eth_nothing"]).contains("eth_getBalance"));
+    assert!(basalt_err(&["bench", "reads", "--rpc", url, "--rate", "0"]).contains("--rate must be"));
+    assert!(basalt_err(&["bench", "reads", "--rpc", "http://127.0.0.1:1"]).contains("is the node running there?"));
+}
+
+#[test]
 fn an_interrupted_benchmark_leaves_no_process_and_no_folder() {
     let dir = tempfile::tempdir().expect("tempdir");
     let mut child = Command::new(env!("CARGO_BIN_EXE_basalt"))

@@ -13,8 +13,10 @@ mod html;
 mod latency;
 mod load;
 pub mod machine;
+mod reads;
 mod report;
 mod setup;
+mod subscribers;
 mod sweep;
 mod tracker;
 mod usage;
@@ -40,6 +42,7 @@ pub use account::{Account, Draft, Terms};
 pub use html::page;
 pub use latency::Percentiles;
 pub use machine::Machine;
+pub use reads::{Read, ReadPlan, ReadReport, reads};
 pub use report::{CallReport, Report};
 pub use sweep::{Sweep, sweep};
 pub use usage::NodeUsage;
@@ -47,6 +50,7 @@ pub use workload::Workload;
 
 use client::Node;
 use load::{Load, MAX_LOAD_BYTES, Shape};
+use subscribers::Subscribers;
 use tracker::{Shared, Tracker};
 use workload::Call;
 
@@ -110,6 +114,8 @@ pub struct Plan {
     pub batch: usize,
     /// The chain's hash function.
     pub hash_fn: HashFn,
+    /// Live subscriptions to the first node while it is measured.
+    pub subscriptions: usize,
 }
 
 /// Connections to each node.
@@ -137,6 +143,7 @@ impl Plan {
         within("--seconds", self.seconds, 1, 3600)?;
         within("--warm-up", self.warm_up, 0, 600)?;
         within("--senders", self.senders as u64, 1, 100_000)?;
+        within("--subscriptions", self.subscriptions as u64, 0, 100_000)?;
         within("--batch", self.batch as u64, 1, 1000)?;
         within("--max-transactions", self.max_transactions as u64, 1, 5_000_000)?;
         if let Mode::Rate(rate) = self.mode {
@@ -204,6 +211,7 @@ pub async fn run(plan: &Plan, machine: &Machine) -> anyhow::Result<Report> {
     let nodes = plan.nodes.iter().map(|t| Node::new(&t.rpc, plan.method)).collect::<anyhow::Result<Vec<_>>>()?;
     let load = prepare(plan, &nodes).await.context("the load could not be prepared")?;
     let wire_bytes_per_tx = load.wire_bytes as f64 / load.count.max(1) as f64;
+    let subscribers = Subscribers::start(&plan.nodes[0].rpc, plan.subscriptions).await?;
     let shared: Shared = Arc::new(Mutex::new(Tracker::new(&load)));
     let head = nodes[0].rpc().quantity("eth_blockNumber", json!([])).await?;
     let watcher = tokio::spawn(watch::follow(nodes[0].clone(), Arc::clone(&shared), head, plan.poll()));
@@ -219,6 +227,7 @@ pub async fn run(plan: &Plan, machine: &Machine) -> anyhow::Result<Report> {
         wire_bytes_per_tx,
         per_node,
         failed_in_sample,
+        notifications: subscribers.told(),
         machine: machine.clone(),
     }))
 }
@@ -287,6 +296,7 @@ mod tests {
             senders: 4000,
             batch: 200,
             hash_fn: HashFn::Sha256,
+            subscriptions: 0,
         }
     }
 

@@ -38,6 +38,10 @@ pub struct Report {
     pub lost: usize,
     /// Of a sample of committed transactions, how many failed in the EVM. Must be 0.
     pub failed_in_sample: usize,
+    /// Live subscriptions beside the load.
+    pub subscriptions: usize,
+    /// Notifications that they were sent.
+    pub notifications: u64,
     /// Committed per second, from the first block to the last block after the warm-up.
     pub committed_tps: f64,
     /// What signature checks alone would allow so many nodes on this machine.
@@ -99,6 +103,7 @@ pub(super) struct Parts<'a> {
     pub wire_bytes_per_tx: f64,
     pub per_node: Vec<NodeUsage>,
     pub failed_in_sample: usize,
+    pub notifications: u64,
     pub machine: Machine,
 }
 
@@ -130,6 +135,8 @@ impl Report {
             committed,
             lost: count(|e| e.accepted && e.committed.is_none()),
             failed_in_sample: p.failed_in_sample,
+            subscriptions: p.plan.subscriptions,
+            notifications: p.notifications,
             committed_tps: tps,
             ceiling_tps: ceiling,
             ratio_to_ceiling: tps / ceiling,
@@ -301,6 +308,7 @@ pub(super) mod tests {
             max_transactions: 1,
             senders: 1,
             batch: 1,
+            subscriptions: 0,
             hash_fn: HashFn::Sha256,
         }
     }
@@ -325,6 +333,7 @@ pub(super) mod tests {
             wire_bytes_per_tx: 150.0,
             per_node: vec![node(Some(0.0001)); 4],
             failed_in_sample: 0,
+            notifications: 0,
             machine: machine::tests::round(),
         })
     }

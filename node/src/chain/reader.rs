@@ -94,7 +94,7 @@ impl ChainReader for Chain {
     }
 
     fn raw_block(&self, height: Height) -> Result<Option<Bytes>, ReadError> {
-        Ok(self.ledger.snapshot().certified_bytes(height).map_err(read_error)?.map(Bytes::from))
+        self.ledger.snapshot().certified_bytes(height).map_err(read_error)
     }
 
     fn receipts(&self, height: Height) -> Result<Option<Vec<Receipt>>, ReadError> {

@@ -8,7 +8,7 @@ use std::{
 
 use libp2p::{PeerId, swarm::ConnectionId};
 
-use super::config::PeerAddr;
+use super::config::{MAX_STATIC_PEERS, PeerAddr};
 
 /// A connection that lasted so long was a good one: the next dial is fast again.
 const GOOD: Duration = Duration::from_secs(10);
@@ -20,6 +20,8 @@ enum State {
     Dialling(ConnectionId),
     /// The address is our own.
     Own,
+    /// Taken off the list; its place is free.
+    Removed,
 }
 
 #[derive(Debug)]
@@ -33,6 +35,10 @@ struct Entry {
 }
 
 impl Entry {
+    const fn new(address: PeerAddr, now: Instant) -> Self {
+        Self { address, met: None, state: State::Idle, failures: 0, next: now }
+    }
+
     fn peer(&self) -> Option<PeerId> {
         self.address.peer_id.or(self.met)
     }
@@ -41,6 +47,7 @@ impl Entry {
 #[derive(Debug)]
 pub(super) struct Dialer {
     entries: Vec<Entry>,
+    own: PeerId,
     first: Duration,
     cap: Duration,
 }
@@ -48,9 +55,36 @@ pub(super) struct Dialer {
 impl Dialer {
     /// Entries with our own identity are left out.
     pub(super) fn new(peers: &[PeerAddr], own: PeerId, first: Duration, cap: Duration, now: Instant) -> Self {
-        let entry = |a: &PeerAddr| Entry { address: a.clone(), met: None, state: State::Idle, failures: 0, next: now };
-        let entries = peers.iter().filter(|a| a.peer_id != Some(own)).map(entry).collect();
-        Self { entries, first, cap }
+        let entries = peers.iter().filter(|a| a.peer_id != Some(own)).map(|a| Entry::new(a.clone(), now)).collect();
+        Self { entries, own, first, cap }
+    }
+
+    /// Adds an address, to be dialled at once; false when the list is full. One that is there is dialled now.
+    pub(super) fn add(&mut self, address: PeerAddr, now: Instant) -> bool {
+        if address.peer_id == Some(self.own) {
+            return true;
+        }
+        let is_listed = |e: &&mut Entry| e.state != State::Removed && e.address == address;
+        if let Some(entry) = self.entries.iter_mut().find(is_listed) {
+            entry.next = entry.next.min(now);
+        } else if let Some(free) = self.entries.iter_mut().find(|e| e.state == State::Removed) {
+            *free = Entry::new(address, now);
+        } else if self.entries.len() < MAX_STATIC_PEERS {
+            self.entries.push(Entry::new(address, now));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes a peer off the list; false if it was not on it. What is under way for it comes to nothing.
+    pub(super) fn remove(&mut self, peer: &PeerId) -> bool {
+        let mut found = false;
+        for entry in self.entries.iter_mut().filter(|e| e.state != State::Removed && e.peer() == Some(*peer)) {
+            entry.state = State::Removed;
+            found = true;
+        }
+        found
     }
 
     /// The identities that are known beforehand.
@@ -70,6 +104,11 @@ impl Dialer {
         due
     }
 
+    /// Whether what was found out for an entry still matters.
+    pub(super) fn is_resolving(&self, index: usize) -> bool {
+        self.entries.get(index).is_some_and(|e| e.state == State::Resolving)
+    }
+
     /// The address to try of those the name stands for: another one after each failure.
     pub(super) fn choose(&self, index: usize, mut resolved: Vec<SocketAddr>) -> Option<SocketAddr> {
         resolved.sort();
@@ -78,7 +117,7 @@ impl Dialer {
     }
 
     pub(super) fn dialling(&mut self, index: usize, connection: ConnectionId) {
-        if let Some(e) = self.entries.get_mut(index) {
+        if let Some(e) = self.entries.get_mut(index).filter(|e| e.state == State::Resolving) {
             e.state = State::Dialling(connection);
         }
     }
@@ -141,6 +180,9 @@ impl Dialer {
         let Some(failures) = self.entries.get(index).map(|e| e.failures) else { return };
         let next = now + self.pause(failures);
         let e = &mut self.entries[index];
+        if e.state == State::Removed {
+            return;
+        }
         e.state = State::Idle;
         e.failures = failures.saturating_add(1);
         e.next = next;
@@ -202,6 +244,27 @@ mod tests {
             d.disconnected(&peer, Duration::from_millis(10), now);
         }
         assert!(d.entries[0].next - now >= CAP.mul_f64(0.75));
+    }
+
+    #[test]
+    fn peers_are_added_and_removed() {
+        let (mut d, now) = dialer(&["localhost:1"]);
+        let peer = PeerId::random();
+        let address = PeerAddr::new("localhost", 2, Some(peer));
+        assert!(d.add(address.clone(), now) && d.add(address.clone(), now));
+        assert_eq!((d.entries.len(), d.due(now, |_| false).len()), (2, 2), "twice is once");
+        assert!(!d.remove(&PeerId::random()) && d.remove(&peer) && !d.remove(&peer));
+        assert!(!d.is_resolving(1) && d.is_resolving(0));
+        d.dialling(1, ConnectionId::new_unchecked(7));
+        d.failed(1, now);
+        assert!(d.due(now + CAP * 2, |_| false).is_empty(), "what came of it is forgotten");
+        assert!(d.add(PeerAddr::new("localhost", 3, None), now));
+        assert_eq!(d.entries.len(), 2, "its place is used again");
+        for port in 4..=u16::try_from(MAX_STATIC_PEERS).expect("small") + 1 {
+            assert!(d.add(PeerAddr::new("localhost", port, None), now), "{port}");
+        }
+        assert!(!d.add(PeerAddr::new("localhost", 9_999, None), now), "full");
+        assert_eq!(d.entries.len(), MAX_STATIC_PEERS);
     }
 
     #[test]

@@ -92,6 +92,18 @@ impl Guard {
         }
     }
 
+    /// Keeps a place for a peer, as for those known at the start.
+    pub(super) fn reserve(&mut self, peer: PeerId) {
+        if !self.reserved.contains(&peer) {
+            self.reserved.push(peer);
+        }
+    }
+
+    /// Keeps no place for it any more.
+    pub(super) fn release(&mut self, peer: &PeerId) {
+        self.reserved.retain(|p| p != peer);
+    }
+
     /// Bans a peer; the ban doubles each time. Static peers are not banned longer than `base`, because the network
     /// may need them. Gives the length of the ban.
     pub(super) fn ban_peer(&mut self, peer: PeerId, base: Duration, now: Instant) -> Duration {

@@ -5,9 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use basalt_primitives::{B256, Bytes, PublicKey};
 use libp2p::{Multiaddr, PeerId};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    config::PeerAddr,
     error::RequestError,
     gossip::{BatchId, BatchVerdict},
     peers::{Peer, PeerInfo},
@@ -166,6 +167,24 @@ impl NetworkHandle {
     /// Closes the connections to a peer. A static peer is dialled again.
     pub fn disconnect(&self, peer: PeerId) {
         self.command(Command::Disconnect { peer });
+    }
+
+    /// Adds a peer to stay connected to, until this process ends; false when there are [`super::MAX_STATIC_PEERS`] already.
+    pub async fn add_peer(&self, address: PeerAddr) -> Result<bool, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::AddPeer { address, reply }, answer).await
+    }
+
+    /// Leaves a peer: it is not dialled again and its connections are closed. False if it was neither listed nor
+    /// connected. It is not banned and may come back by itself.
+    pub async fn remove_peer(&self, peer: PeerId) -> Result<bool, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Command::RemovePeer { peer, reply }, answer).await
+    }
+
+    async fn ask<T>(&self, command: Command, answer: oneshot::Receiver<T>) -> Result<T, RequestError> {
+        self.shared.commands.send(command).await.map_err(|_| RequestError::Closed)?;
+        answer.await.map_err(|_| RequestError::Closed)
     }
 
     /// This node's identity on the network.

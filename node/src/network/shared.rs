@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    config::NetworkConfig,
+    config::{NetworkConfig, PeerAddr},
     error::RequestError,
     gossip::{BatchId, BatchVerdict, Outbox},
     handle::BlockSource,
@@ -98,6 +98,8 @@ pub(super) enum Command {
     Verdict { batch: BatchId, verdict: BatchVerdict },
     Offence { peer: PeerId, offence: Offence, detail: String },
     Disconnect { peer: PeerId },
+    AddPeer { address: PeerAddr, reply: oneshot::Sender<bool> },
+    RemovePeer { peer: PeerId, reply: oneshot::Sender<bool> },
     Hello { peer: PeerId, connection: ConnectionId, result: Result<Hello, HelloFailure> },
     Resolved { index: usize, result: std::io::Result<Vec<std::net::SocketAddr>> },
 }

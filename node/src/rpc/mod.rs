@@ -19,6 +19,7 @@ pub mod health;
 pub mod http;
 pub mod logs;
 mod methods;
+pub mod openrpc;
 pub mod overrides;
 pub mod ports;
 pub mod registry;
@@ -27,7 +28,7 @@ pub mod session;
 mod tests;
 pub mod types;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use basalt_primitives::ChainSpec;
 use tokio::sync::Semaphore;
@@ -60,6 +61,8 @@ pub struct App {
     pub(crate) chain: chain::Chain,
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
+    /// Made when it is first asked for.
+    openrpc: OnceLock<openrpc::Document>,
     pub(crate) blocking: Arc<Semaphore>,
     pub(crate) tracing: Arc<Semaphore>,
     pub(crate) websockets: Arc<Semaphore>,
@@ -80,6 +83,7 @@ impl App {
         let app = Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
             filters: filters::Filters::new(config.max_filters, config.filter_lifetime_ms),
+            openrpc: OnceLock::new(),
             registry: methods::registry(&config, ports.dev.is_some()),
             blocking: Arc::new(Semaphore::new(config.max_blocking.max(1))),
             tracing: Arc::new(Semaphore::new(config.max_traces.max(1))),
@@ -106,5 +110,10 @@ impl App {
                 app.filters.rewound(rewound, app.config.max_logs);
             }
         }));
+    }
+
+    /// The OpenRPC document of what is served here.
+    pub(crate) fn openrpc(&self) -> openrpc::Document {
+        self.openrpc.get_or_init(|| openrpc::Document::new(&self.registry, env!("CARGO_PKG_VERSION"))).clone()
     }
 }

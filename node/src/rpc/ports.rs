@@ -479,6 +479,10 @@ pub trait NetworkInfo: Send + Sync {
     fn peer_count(&self) -> usize {
         self.peers().len()
     }
+    /// Adds a peer to stay connected to until the node stops; the address is refused with the reason.
+    fn add_peer(&self, address: &str) -> BoxFuture<'static, Result<(), String>>;
+    /// Leaves a peer, named by its identity or an address that ends with it; false if it was neither listed nor connected.
+    fn remove_peer(&self, peer: &str) -> BoxFuture<'static, Result<bool, String>>;
     /// While blocks are being fetched: the height at which that began, and the highest height peers claim.
     fn syncing(&self) -> Option<(Height, Height)>;
 }

@@ -175,10 +175,10 @@ impl Registry {
     /// A method by name, or the error that says what to call instead.
     pub fn find(&self, name: &str) -> Result<(&'static str, &Method), RpcError> {
         let Some((&name, method)) = self.methods.get_key_value(name) else { return Err(self.unknown(name)) };
-        let namespace = namespace_of(name);
-        if self.namespaces.is_empty() || self.namespaces.iter().any(|n| n == namespace) {
+        if self.serves(name) {
             return Ok((name, method));
         }
+        let namespace = namespace_of(name);
         Err(RpcError::new(
             super::error::METHOD_NOT_FOUND,
             format!(
@@ -192,11 +192,19 @@ impl Registry {
         self.methods.iter().map(|(n, m)| (*n, m))
     }
 
+    /// Those of them that are served here.
+    pub fn served(&self) -> impl Iterator<Item = (&'static str, &Method)> {
+        self.iter().filter(|(name, _)| self.serves(name))
+    }
+
+    fn serves(&self, name: &str) -> bool {
+        self.namespaces.is_empty() || self.namespaces.iter().any(|n| n == namespace_of(name))
+    }
+
     /// Namespaces served.
     #[must_use]
     pub fn namespaces(&self) -> std::collections::BTreeSet<&'static str> {
-        let all = self.methods.keys().map(|n| namespace_of(n));
-        all.filter(|n| self.namespaces.is_empty() || self.namespaces.iter().any(|s| s == n)).collect()
+        self.served().map(|(name, _)| namespace_of(name)).collect()
     }
 
     fn unknown(&self, name: &str) -> RpcError {

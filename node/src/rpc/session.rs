@@ -12,10 +12,13 @@ use futures::{
     stream::{FuturesUnordered, SplitSink},
 };
 use parking_lot::Mutex;
-use serde_json::Value;
-use tokio::sync::{
-    OwnedSemaphorePermit,
-    broadcast::{Receiver, error::RecvError},
+use serde_json::{Value, json};
+use tokio::{
+    sync::{
+        OwnedSemaphorePermit,
+        broadcast::{Receiver, error::RecvError},
+    },
+    time::MissedTickBehavior,
 };
 
 use super::{
@@ -25,10 +28,13 @@ use super::{
     filters::new_id,
     format::{LogJson, TxJson},
     logs::{FilterArgs, LogFilter},
+    methods,
 };
 
 /// How often a silent client is pinged; one that is silent for two of these is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a connection that subscribed to `syncing` looks whether that has changed.
+const SYNC_CHECK: Duration = Duration::from_millis(500);
 /// A client that takes no bytes for this long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// WebSocket close code: the client broke a rule of ours.
@@ -38,7 +44,13 @@ const POLICY: u16 = 1008;
 enum Subscription {
     NewHeads,
     Logs(LogFilter),
-    Pending { full: bool },
+    Pending {
+        full: bool,
+    },
+    /// Whether it was told that the node fetches blocks.
+    Syncing {
+        told: bool,
+    },
     Alerts,
 }
 
@@ -94,20 +106,44 @@ impl Session {
         !self.subscriptions.lock().is_empty()
     }
 
+    /// Whether any waits for the beginning or the end of synchronisation.
+    #[must_use]
+    pub fn awaits_syncing(&self) -> bool {
+        self.subscriptions.lock().values().any(|s| matches!(s, Subscription::Syncing { .. }))
+    }
+
+    /// What to tell those who have not been told how synchronisation stands: its state where it began, false where it
+    /// ended, as go-ethereum has it.
+    #[must_use]
+    pub fn syncing(&self, status: &Value) -> Vec<String> {
+        let is_on = status.is_object();
+        let mut out = Vec::new();
+        for (id, subscription) in &mut *self.subscriptions.lock() {
+            if let Subscription::Syncing { told } = subscription
+                && *told != is_on
+            {
+                *told = is_on;
+                let result = if is_on { json!({ "syncing": true, "status": status }) } else { Value::Bool(false) };
+                out.push(notification(*id, &result.to_string()));
+            }
+        }
+        out
+    }
+
     /// What an event means to this connection, as messages to send.
     #[must_use]
     pub fn notifications(&self, event: &Event) -> Vec<String> {
         let mut out = Vec::new();
         for (id, subscription) in &*self.subscriptions.lock() {
             match (subscription, event) {
-                (Subscription::Alerts, Event::Alert(a)) => out.push(named_notification("monitor", *id, &json(&**a))),
+                (Subscription::Alerts, Event::Alert(a)) => out.push(named_notification("monitor", *id, &text_of(&**a))),
                 (Subscription::NewHeads, Event::Block(b)) => out.push(notification(*id, b.head_json())),
                 (Subscription::Logs(filter), Event::Block(b)) => logs(*id, filter, b, false, &mut out),
                 (Subscription::Logs(filter), Event::Rewound(r)) => {
                     r.removed.iter().for_each(|b| logs(*id, filter, b, true, &mut out));
                 }
                 (Subscription::Pending { full }, Event::Pending(txs)) => {
-                    let show = |t| if *full { json(&TxJson::pending(t)) } else { format!("\"{}\"", t.hash()) };
+                    let show = |t| if *full { text_of(&TxJson::pending(t)) } else { format!("\"{}\"", t.hash()) };
                     out.extend(txs.iter().map(|t| notification(*id, &show(t))));
                 }
                 _ => {}
@@ -126,13 +162,14 @@ impl Subscription {
                 let args = args.map_err(|e| RpcError::params(format!("invalid argument 1: {e}")))?;
                 Ok(Self::Logs(args.split()?.0))
             }
+            "syncing" => Ok(Self::Syncing { told: false }),
             "newPendingTransactions" => Ok(Self::Pending { full: options == Some(Value::Bool(true)) }),
             other => {
                 let shown: String = other.chars().take(40).collect();
                 Err(RpcError::new(
                     METHOD_NOT_FOUND,
                     format!(
-                        "no {shown:?} subscription in eth namespace; there are newHeads, logs, newPendingTransactions"
+                        "no {shown:?} subscription in eth namespace; there are newHeads, logs, newPendingTransactions, syncing"
                     ),
                 ))
             }
@@ -144,11 +181,11 @@ fn logs(id: u128, filter: &LogFilter, block: &BlockEvent, removed: bool, out: &m
     if block.view.bloom.is_zero() || !filter.may_match(&block.view.bloom) {
         return;
     }
-    let show = |log: LogJson| notification(id, &json(&if removed { log.removed() } else { log }));
+    let show = |log: LogJson| notification(id, &text_of(&if removed { log.removed() } else { log }));
     out.extend(filter.collect(&block.view, &block.receipts).map(show));
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+fn text_of(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".into())
 }
 
@@ -190,6 +227,8 @@ async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::
     let mut at_work: FuturesUnordered<BoxFuture<'static, Option<Vec<u8>>>> = FuturesUnordered::new();
     let mut events: Option<Receiver<Event>> = None;
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_INTERVAL, PING_INTERVAL);
+    let mut sync_check = tokio::time::interval(SYNC_CHECK);
+    sync_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = true;
     loop {
         let step = tokio::select! {
@@ -202,6 +241,9 @@ async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::
             }
             Some(answer) = at_work.next() => reply(sink, answer).await,
             event = next_event(&mut events) => notify(&session, sink, event).await,
+            _ = sync_check.tick(), if session.awaits_syncing() => {
+                send_all(sink, session.syncing(&methods::syncing(app))).await
+            }
             _ = ping.tick() => {
                 let alive = std::mem::replace(&mut heard, false);
                 if alive { send(sink, Message::Ping(Default::default())).await } else { Err(End::Gone) }
@@ -262,7 +304,11 @@ async fn notify(session: &Session, sink: &mut Sink, event: Result<Event, RecvErr
         }
         Err(RecvError::Closed) => return Err(End::Close("the node is stopping".into())),
     };
-    for text in session.notifications(&event) {
+    send_all(sink, session.notifications(&event)).await
+}
+
+async fn send_all(sink: &mut Sink, texts: Vec<String>) -> Result<(), End> {
+    for text in texts {
         send(sink, Message::Text(text.into())).await?;
     }
     Ok(())

@@ -57,6 +57,19 @@ fn parse_quantity(s: &str) -> Result<u128, String> {
     u128::from_str_radix(digits, 16).map_err(|_| "hex number is too large".to_owned())
 }
 
+/// A parameter of any form that must be there: `null` is not.
+#[derive(Clone, Debug)]
+pub struct Given(pub Value);
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        match Value::deserialize(d)? {
+            Value::Null => Err(de::Error::custom("a value is needed")),
+            value => Ok(Self(value)),
+        }
+    }
+}
+
 /// Which block, as clients name it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BlockId {

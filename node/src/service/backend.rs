@@ -7,6 +7,8 @@ use basalt_primitives::{
     system::{evidence::Equivocation, validators::CERTIFICATES},
 };
 use basalt_storage::Reader as _;
+use futures::future::BoxFuture;
+use libp2p::PeerId;
 use tokio::sync::watch;
 
 use super::glue::NodeEvents;
@@ -18,7 +20,7 @@ use crate::{
     explain::{Action, Advice, Explanation, Situation, View, explain},
     ingress::Ingress,
     mempool::SharedPool,
-    network::NetworkHandle,
+    network::{MAX_STATIC_PEERS, NetworkHandle, PeerAddr},
     rpc::ports::{ConsensusInfo, ConsensusStatus, NetworkInfo, NodeInfo, PeerInfo, Ports, ValidatorInfo},
     sync::Progress,
 };
@@ -155,6 +157,29 @@ impl NetworkInfo for Backend {
 
     fn peer_count(&self) -> usize {
         self.network.peer_count()
+    }
+
+    fn add_peer(&self, address: &str) -> BoxFuture<'static, Result<(), String>> {
+        let parsed = address.parse::<PeerAddr>().map_err(|e| e.to_string());
+        let network = self.network.clone();
+        Box::pin(async move {
+            match network.add_peer(parsed?).await {
+                Ok(true) => Ok(()),
+                Ok(false) => Err(format!(
+                    "this node has {MAX_STATIC_PEERS} static peers already, which is the limit; remove one with admin_removePeer"
+                )),
+                Err(e) => Err(e.to_string()),
+            }
+        })
+    }
+
+    fn remove_peer(&self, peer: &str) -> BoxFuture<'static, Result<bool, String>> {
+        let id = peer.rsplit('/').next().unwrap_or(peer).parse::<PeerId>();
+        let network = self.network.clone();
+        Box::pin(async move {
+            let id = id.map_err(|_| "expected the identity of a peer, such as admin_peers shows it (12D3Koo…)")?;
+            network.remove_peer(id).await.map_err(|e| e.to_string())
+        })
     }
 
     fn syncing(&self) -> Option<(Height, Height)> {

@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::local::LocalSpec;
 use crate::{
-    bench::{Account, Method, Mode, Plan, Target, Workload, workload},
+    bench::{Account, Method, Mode, Plan, Read, ReadPlan, Target, Workload, workload},
     keys::{self, Passphrase, dev},
 };
 
@@ -69,6 +69,9 @@ pub(super) struct LoadArgs {
     /// Most transactions accepted and not final, without --rate; 5000 per node if not given.
     #[arg(long)]
     in_flight: Option<usize>,
+    /// Live WebSocket subscriptions to the first node while it is measured, half to heads, half to logs.
+    #[arg(long, default_value_t = 0)]
+    subscriptions: usize,
     /// How transactions are handed in: basalt (many in one call) or ethereum (batches of eth_sendRawTransaction).
     #[arg(long, default_value = "basalt")]
     method: MethodArg,
@@ -142,6 +145,7 @@ impl LoadArgs {
             senders: self.senders,
             batch: self.batch,
             hash_fn: self.hash,
+            subscriptions: self.subscriptions,
         })
     }
 
@@ -161,15 +165,67 @@ impl LoadArgs {
 
     fn funder(&self) -> anyhow::Result<Account> {
         if let Some(number) = self.ethereum_dev_account {
-            let account = &dev::accounts()[usize::from(number)];
-            let mut bytes = [0; 32];
-            hex::decode_to_slice(account.private_key.trim_start_matches("0x"), &mut bytes)?;
-            return Ok(Account::Ethereum(secp256k1::SecretKey::from_byte_array(bytes)?));
+            return dev_account(number);
         }
         Ok(Account::Native(match &self.key {
             Some(path) => keys::load(path, Passphrase::find(self.passphrase_file.as_deref())?.as_ref())?,
             None => dev::native_key(0),
         }))
+    }
+}
+
+/// One of the accounts that every development network funds, also those of other programs.
+fn dev_account(number: u8) -> anyhow::Result<Account> {
+    let account = &dev::accounts()[usize::from(number)];
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(account.private_key.trim_start_matches("0x"), &mut bytes)?;
+    Ok(Account::Ethereum(secp256k1::SecretKey::from_byte_array(bytes)?))
+}
+
+/// What is read, and how.
+#[derive(Debug, Args)]
+pub(in crate::cmd) struct ReadsArgs {
+    /// RPC address of the node; of a development network, basalt's or another.
+    #[arg(long)]
+    rpc: String,
+    /// eth_getBalance or eth_call (balanceOf of a token deployed for it).
+    #[arg(long, default_value = "eth_call")]
+    read: Read,
+    /// Calls under way at once, at most.
+    #[arg(long, default_value_t = 16)]
+    connections: usize,
+    /// Open loop: so many calls per second, whatever the node does.
+    #[arg(long)]
+    rate: Option<u64>,
+    /// How long is measured, in seconds.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// How long is asked before, in seconds.
+    #[arg(long, default_value_t = 2)]
+    warm_up: u64,
+    /// Pay for the token with this Ethereum development account, 0 to 9.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..10))]
+    ethereum_dev_account: u8,
+    /// The chain's hash function.
+    #[arg(long, default_value = "sha256", value_parser = hash_fn)]
+    hash: HashFn,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ReadsArgs {
+    pub fn plan(&self) -> anyhow::Result<ReadPlan> {
+        Ok(ReadPlan {
+            rpc: self.rpc.clone(),
+            read: self.read,
+            funder: dev_account(self.ethereum_dev_account)?,
+            hash_fn: self.hash,
+            connections: self.connections,
+            rate: self.rate,
+            seconds: self.seconds,
+            warm_up: self.warm_up,
+        })
     }
 }
 

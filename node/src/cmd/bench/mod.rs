@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use self::{
-    args::{LoadArgs, ModeArgs, NetworkArgs, OutputArgs},
+    args::{LoadArgs, ModeArgs, NetworkArgs, OutputArgs, ReadsArgs},
     local::LocalNetwork,
 };
 use crate::bench::{self, Machine, Report, Target, compare, machine};
@@ -26,6 +26,10 @@ pub(super) enum BenchCommand {
     ///
     /// Example: basalt bench sweep --local --workload erc20 --seconds 10 --html report.html
     Sweep(SweepArgs),
+    /// Ask one node as fast as it answers, or at a rate, and report how long its answers take. Any Ethereum node will do.
+    ///
+    /// Example: basalt bench reads --rpc http://127.0.0.1:8545 --read eth_call --seconds 10
+    Reads(ReadsArgs),
     /// Measure what this machine allows: signature checks, hashing, synced writes.
     ///
     /// Example: basalt bench machine --json
@@ -86,6 +90,7 @@ pub(super) fn run(command: BenchCommand) -> anyhow::Result<()> {
     match command {
         BenchCommand::Run(args) => run_bench(&args),
         BenchCommand::Sweep(args) => sweep(&args),
+        BenchCommand::Reads(args) => reads(&args),
         BenchCommand::Machine(args) => show_machine(&args),
         BenchCommand::Compare(args) => compare_files(&args),
     }
@@ -173,6 +178,20 @@ fn write(output: &OutputArgs, result: &impl Serialize, table: &str, html: &str) 
         println!("{json}");
     } else {
         print!("{table}");
+    }
+    Ok(())
+}
+
+fn reads(args: &ReadsArgs) -> anyhow::Result<()> {
+    let plan = args.plan()?;
+    let report = super::block_on(async { bench::reads(&plan).await })??;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{}", report.table());
+    }
+    if report.latency.count == 0 {
+        bail!("the node answered nothing; is it running at that address?");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use libp2p::{
-    Multiaddr,
+    Multiaddr, PeerId,
     multiaddr::Protocol,
     swarm::{
         ConnectionId, DialError,
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::Actor;
-use crate::network::{guard, shared::Command};
+use crate::network::{PeerAddr, guard, shared::Command};
 
 /// How long resolving a name may take.
 const RESOLVE: Duration = Duration::from_secs(5);
@@ -40,6 +40,9 @@ impl Actor {
     }
 
     pub(super) fn on_resolved(&mut self, index: usize, result: std::io::Result<Vec<SocketAddr>>) {
+        if !self.dialer.is_resolving(index) {
+            return;
+        }
         let target = match result {
             Ok(found) => self.dialer.choose(index, found),
             Err(error) => return self.dial_failed(index, &error.to_string()),
@@ -66,6 +69,26 @@ impl Actor {
         if let Err(error) = self.swarm.dial(options) {
             self.on_failed_dial(id, &error);
         }
+    }
+
+    /// Adds a static peer; false when the list is full.
+    pub(super) fn add_peer(&mut self, address: PeerAddr) -> bool {
+        let (now, peer) = (Instant::now(), address.peer_id);
+        let is_added = self.dialer.add(address, now);
+        if let Some(peer) = peer.filter(|_| is_added) {
+            self.swarm.behaviour_mut().guard.reserve(peer);
+        }
+        self.dial_due(now);
+        is_added
+    }
+
+    /// Takes a peer off the list and closes its connections; false if it was neither listed nor connected.
+    pub(super) fn remove_peer(&mut self, peer: &PeerId) -> bool {
+        let was_listed = self.dialer.remove(peer);
+        let was_connected = self.connections.values().any(|c| c.peer == *peer);
+        self.swarm.behaviour_mut().guard.release(peer);
+        self.close_all(peer);
+        was_listed || was_connected
     }
 
     pub(super) fn on_failed_dial(&mut self, id: ConnectionId, error: &DialError) {

@@ -182,6 +182,9 @@ impl Actor {
             Command::Offence { peer, offence, detail } => self.on_offence(peer, offence, &detail),
             Command::Resolved { index, result } => self.on_resolved(index, result),
             Command::Disconnect { peer } => self.close_all(&peer),
+            // Who asked may have left meanwhile.
+            Command::AddPeer { address, reply } => drop(reply.send(self.add_peer(address))),
+            Command::RemovePeer { peer, reply } => drop(reply.send(self.remove_peer(&peer))),
             Command::Verdict { batch, verdict } => {
                 let acceptance = match verdict {
                     BatchVerdict::Relay => MessageAcceptance::Accept,

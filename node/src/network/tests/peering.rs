@@ -62,6 +62,26 @@ async fn a_peer_that_restarts_is_found_again() {
 }
 
 #[tokio::test]
+async fn peers_are_added_and_removed_while_it_runs() {
+    let (a, b) = (plan(1).start().await, plan(2).start().await);
+    assert!(b.handle.add_peer(a.peer_addr()).await.expect("it runs"));
+    b.has_peers(1).await;
+    a.has_peers(1).await;
+    let stranger = identity(3).peer_id();
+    assert!(!b.handle.remove_peer(stranger).await.expect("it runs"), "neither listed nor connected");
+    assert!(b.handle.remove_peer(a.id()).await.expect("it runs"));
+    b.has_peers(0).await;
+    let dials = b.handle.stats().dials.get();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!((b.handle.stats().dials.get(), b.handle.peer_count()), (dials, 0), "it is not dialled again");
+    assert!(b.handle.add_peer(a.peer_addr()).await.expect("it runs"));
+    b.has_peers(1).await;
+    b.handle.shutdown();
+    soon(b.handle.wait_stopped()).await;
+    assert!(b.handle.add_peer(a.peer_addr()).await.is_err(), "a network that has ended says so");
+}
+
+#[tokio::test]
 async fn nodes_that_all_dial_each_other_end_with_one_connection_each() {
     let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
     let addr = |i: usize| PeerAddr::new("localhost", ports[i], Some(identity(i as u8 + 1).peer_id()));

@@ -2,11 +2,26 @@
 
 use serde_json::{Value, json};
 
-use super::super::registry::{Call, Registry};
+use super::{
+    super::{
+        RpcError,
+        registry::{Call, Registry},
+    },
+    may_change,
+};
 
 pub(super) fn add(r: &mut Registry) {
     r.quick("admin_nodeInfo", &[], |c: &Call, ()| Ok(node_info(c)));
     r.quick("admin_peers", &[], |c: &Call, ()| Ok(c.app.ports.network.peers()));
+    r.waiting("admin_addPeer", &["address"], |c: Call, (address,): (String,)| async move {
+        may_change(&c)?;
+        c.app.ports.network.add_peer(&address).await.map_err(RpcError::params)?;
+        Ok(true)
+    });
+    r.waiting("admin_removePeer", &["peer"], |c: Call, (peer,): (String,)| async move {
+        may_change(&c)?;
+        c.app.ports.network.remove_peer(&peer).await.map_err(RpcError::params)
+    });
 }
 
 fn node_info(c: &Call) -> Value {

@@ -37,7 +37,7 @@ pub(super) fn add(r: &mut Registry) {
     });
     r.blocking("debug_getRawBlock", &["block"], |c: &Call, (id,): (BlockId,)| {
         let height = c.app.chain.resolve(id)?.ok_or_else(state::no_block)?;
-        Ok(c.app.chain.reader().raw_block(height)?.ok_or_else(state::no_block)?)
+        c.app.chain.reader().raw_block(height)?.ok_or_else(state::no_block)
     });
     r.blocking("debug_getRawReceipts", &["block"], |c: &Call, (id,): (BlockId,)| {
         let view = c.app.chain.view(id)?.ok_or_else(state::no_block)?;

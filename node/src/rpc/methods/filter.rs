@@ -7,6 +7,7 @@ use super::super::{
     filters::Kind,
     logs::{self, FilterArgs, LogRange},
     registry::{Call, Registry},
+    types::Given,
 };
 
 pub(super) fn add(r: &mut Registry) {
@@ -18,14 +19,14 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("eth_newPendingTransactionFilter", &[], |c: &Call, ()| {
         c.app.filters.install(Kind::Pending(c.app.events.listen()))
     });
-    r.quick("eth_uninstallFilter", &["id"], |c: &Call, (id,): (Value,)| Ok(c.app.filters.uninstall(&id)));
-    r.blocking("eth_getFilterChanges", &["id"], |c: &Call, (id,): (Value,)| c.app.filters.changes(&c.app, &id));
-    r.blocking("eth_getFilterLogs", &["id"], |c: &Call, (id,): (Value,)| c.app.filters.all_logs(&c.app, &id));
+    r.quick("eth_uninstallFilter", &["id"], |c: &Call, (id,): (Given,)| Ok(c.app.filters.uninstall(&id.0)));
+    r.blocking("eth_getFilterChanges", &["id"], |c: &Call, (id,): (Given,)| c.app.filters.changes(&c.app, &id.0));
+    r.blocking("eth_getFilterLogs", &["id"], |c: &Call, (id,): (Given,)| c.app.filters.all_logs(&c.app, &id.0));
     r.quick("eth_subscribe", &["kind", "options"], |c: &Call, (kind, options): (String, Option<Value>)| {
         c.session.as_ref().ok_or_else(dispatch::no_notifications)?.subscribe(&kind, options)
     });
-    r.quick("eth_unsubscribe", &["id"], |c: &Call, (id,): (Value,)| {
-        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id))
+    r.quick("eth_unsubscribe", &["id"], |c: &Call, (id,): (Given,)| {
+        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id.0))
     });
 }
 

@@ -16,6 +16,8 @@ mod transaction;
 mod txpool;
 mod validators;
 
+pub(super) use net::syncing;
+
 use super::{
     RpcConfig, RpcError,
     registry::{Call, Registry},

@@ -7,6 +7,7 @@ use super::{
     super::{
         RpcError, dispatch,
         registry::{Call, Registry},
+        types::Given,
     },
     may_change,
 };
@@ -32,8 +33,8 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("monitor_subscribe", &["kind"], |c: &Call, (kind,): (String,)| {
         c.session.as_ref().ok_or_else(dispatch::no_notifications)?.subscribe_monitor(&kind)
     });
-    r.quick("monitor_unsubscribe", &["id"], |c: &Call, (id,): (Value,)| {
-        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id))
+    r.quick("monitor_unsubscribe", &["id"], |c: &Call, (id,): (Given,)| {
+        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id.0))
     });
 }
 

@@ -6,6 +6,7 @@ use alloy_primitives::{B256, Bytes, keccak256};
 use serde_json::{Value, json};
 
 use super::super::{
+    App,
     registry::{Call, Registry},
     types::Hex64,
 };
@@ -17,16 +18,18 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("net_listening", &[], |_: &Call, ()| Ok(true));
     r.quick("net_peerCount", &[], |c: &Call, ()| Ok(Hex64(c.app.ports.network.peer_count() as u64)));
     r.quick("eth_chainId", &[], |c: &Call, ()| Ok(Hex64(c.app.spec.chain_id)));
-    r.quick("eth_syncing", &[], |c: &Call, ()| Ok(syncing(c)));
+    r.quick("eth_syncing", &[], |c: &Call, ()| Ok(syncing(&c.app)));
+    r.quick("rpc_discover", &[], |c: &Call, ()| Ok(c.app.openrpc()));
     r.quick("rpc_modules", &[], |c: &Call, ()| {
         let modules = c.app.registry.namespaces().into_iter();
         Ok(modules.map(|n| (n, "1.0")).collect::<BTreeMap<_, _>>())
     });
 }
 
-fn syncing(c: &Call) -> Value {
-    let current = c.app.chain.reader().head();
-    match c.app.ports.network.syncing() {
+/// What is being fetched, or false.
+pub(in crate::rpc) fn syncing(app: &App) -> Value {
+    let current = app.chain.reader().head();
+    match app.ports.network.syncing() {
         Some((start, highest)) if highest > current => json!({
             "startingBlock": Hex64(start.0),
             "currentBlock": Hex64(current.0),

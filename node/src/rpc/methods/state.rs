@@ -1,5 +1,7 @@
 //! Accounts, and calls that change nothing.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::{Address, B256, Bytes, U256};
 use basalt_execution::CallEnd;
 use serde::Serialize;
@@ -7,7 +9,7 @@ use serde::Serialize;
 use super::super::{
     RpcError, error,
     overrides::{BlockArgs, StateArgs},
-    ports::Scene,
+    ports::{Scene, StateAt},
     registry::{Call, Registry},
     types::{AccessItem, BlockId, CallArgs, Hex64, Slot},
 };
@@ -28,6 +30,7 @@ pub(super) fn add(r: &mut Registry) {
         &["address", "slot", "block"],
         |c: &Call, (a, slot, id): (Address, Slot, Option<BlockId>)| storage(c, &a, slot, id),
     );
+    r.blocking("eth_getStorageValues", &["requests", "block"], storage_values);
     r.blocking("eth_call", &["transaction", "block", "stateOverrides", "blockOverrides"], call);
     r.blocking("eth_estimateGas", &["transaction", "block", "stateOverrides", "blockOverrides"], estimate);
     r.blocking("eth_createAccessList", &["transaction", "block", "stateOverrides"], access_list);
@@ -54,6 +57,32 @@ fn code(c: &Call, address: &Address, id: Option<BlockId>) -> Result<Bytes, RpcEr
 fn storage(c: &Call, address: &Address, slot: Slot, id: Option<BlockId>) -> Result<B256, RpcError> {
     let at = c.app.chain.state_at(id.unwrap_or_default())?;
     Ok(c.app.chain.reader().storage(at, address, slot.0)?.into())
+}
+
+/// Slots that one `eth_getStorageValues` may ask for, as go-ethereum has it.
+const MAX_SLOTS: usize = 1_024;
+
+/// Slots by account.
+type Slots = BTreeMap<Address, Vec<Slot>>;
+
+fn storage_values(c: &Call, (slots, id): (Slots, Option<BlockId>)) -> Result<BTreeMap<Address, Vec<B256>>, RpcError> {
+    let count: usize = slots.values().map(Vec::len).sum();
+    if count == 0 {
+        return Err(RpcError::params("empty request: name at least one account with one slot"));
+    }
+    if count > MAX_SLOTS {
+        return Err(RpcError::limit(format!("{count} slots asked for, the limit is {MAX_SLOTS}; ask in parts")));
+    }
+    // One block for all of them, also when the head moves on meanwhile.
+    let at = match c.app.chain.state_at(id.unwrap_or_default())? {
+        StateAt::Latest => StateAt::Height(c.app.chain.reader().head()),
+        at => at,
+    };
+    let values = |(address, slots): (Address, Vec<Slot>)| {
+        let read = |slot: Slot| Ok(B256::from(c.app.chain.reader().storage(at, &address, slot.0)?));
+        Ok((address, slots.into_iter().map(read).collect::<Result<_, RpcError>>()?))
+    };
+    slots.into_iter().map(values).collect()
 }
 
 /// Where a call runs.

@@ -434,6 +434,14 @@ impl NetworkInfo for Fake {
     fn peers(&self) -> Vec<PeerInfo> {
         Vec::new()
     }
+    fn add_peer(&self, address: &str) -> BoxFuture<'static, Result<(), String>> {
+        let known = address.starts_with('/');
+        Box::pin(async move { if known { Ok(()) } else { Err("not an address".to_owned()) } })
+    }
+    fn remove_peer(&self, peer: &str) -> BoxFuture<'static, Result<bool, String>> {
+        let known = peer == "id";
+        Box::pin(async move { Ok(known) })
+    }
     fn syncing(&self) -> Option<(Height, Height)> {
         let highest = self.highest.load(Ordering::Relaxed);
         (highest > 0).then_some((Height::GENESIS, Height(highest)))

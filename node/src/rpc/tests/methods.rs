@@ -48,6 +48,31 @@ async fn a_block_shows_its_own_results_and_only_what_ran() {
 }
 
 #[tokio::test]
+async fn peers_are_added_and_removed_by_those_who_may() {
+    let fake = Fake::new();
+    let (code, text) = fail(&fake.app(RpcConfig::default()), "admin_addPeer", json!(["/ip4/1.2.3.4/tcp/1"])).await;
+    assert!(code == -32000 && text.contains("rpc.admin"), "{text}");
+    let app = fake.app(RpcConfig { admin: true, ..RpcConfig::default() });
+    assert_eq!(call(&app, "admin_addPeer", json!(["/ip4/1.2.3.4/tcp/1"])).await, json!(true));
+    assert_eq!(fail(&app, "admin_addPeer", json!(["nonsense"])).await, (-32602, "not an address".to_owned()));
+    assert_eq!(call(&app, "admin_removePeer", json!(["id"])).await, json!(true));
+    assert_eq!(call(&app, "admin_removePeer", json!(["other"])).await, json!(false));
+}
+
+#[tokio::test]
+async fn many_slots_are_read_at_once() {
+    let app = Fake::new().app(RpcConfig::default());
+    let one = call(&app, "eth_getStorageAt", json!([CONTRACT, "0x0", "latest"])).await;
+    let other = call(&app, "eth_getStorageAt", json!([CONTRACT, TOPIC, "latest"])).await;
+    let all = call(&app, "eth_getStorageValues", json!([{ CONTRACT.to_string(): ["0x0", TOPIC] }])).await;
+    assert_eq!(all, json!({ format!("{CONTRACT:#x}"): [one, other] }));
+    assert!(fail(&app, "eth_getStorageValues", json!([{}])).await.1.contains("at least one"));
+    let many = vec!["0x0"; 1_025];
+    let (code, text) = fail(&app, "eth_getStorageValues", json!([{ CONTRACT.to_string(): many }])).await;
+    assert!(code == -32005 && text.contains("1024"), "{text}");
+}
+
+#[tokio::test]
 async fn a_native_transaction_is_type_0x42_with_placeholders() {
     let fake = Fake::new();
     let app = fake.app(RpcConfig::default());

@@ -4,6 +4,7 @@ mod backend;
 mod conformance;
 mod methods;
 mod monitor;
+mod openrpc;
 mod schema;
 mod websocket;
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The specification; `None`, with a word about it, where the folder of fixtures is not.
-fn openrpc() -> Option<Value> {
+pub(super) fn openrpc() -> Option<Value> {
     let folder = std::env::var("BASALT_FIXTURES");
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures");
     let path = PathBuf::from(folder.as_deref().unwrap_or(default)).join("execution-apis.openrpc.json");
@@ -72,17 +72,17 @@ fn between(count: &str) -> (usize, usize) {
     (a.parse().expect("a number"), b.parse().expect("a number"))
 }
 
-struct Schemas(Value);
+pub(super) struct Schemas(pub(super) Value);
 
 impl Schemas {
-    fn result_of(&self, method: &str) -> &Value {
+    pub(super) fn result_of(&self, method: &str) -> &Value {
         let methods = self.0["methods"].as_array().expect("methods");
         let found = methods.iter().find(|m| m["name"] == method);
         &found.unwrap_or_else(|| panic!("{method} is not in the specification"))["result"]["schema"]
     }
 
     /// Why a value does not fit; `Ok` if it does.
-    fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
+    pub(super) fn check(&self, schema: &Value, value: &Value) -> Result<(), String> {
         if let Some(path) = schema["$ref"].as_str() {
             let target = self.0.pointer(path.strip_prefix('#').expect("local")).expect("it exists");
             return self.check(target, value);
@@ -184,6 +184,7 @@ async fn answers_fit_the_execution_api() {
         ("eth_getTransactionCount", json!([account, "pending"])),
         ("eth_getCode", json!([CONTRACT, "latest"])),
         ("eth_getStorageAt", json!([CONTRACT, "0x0", "latest"])),
+        ("eth_getStorageValues", json!([{ CONTRACT.to_string(): ["0x0", TOPIC] }, "latest"])),
         ("eth_getProof", json!([account, ["0x0", TOPIC], "latest"])),
         ("eth_getProof", json!([CONTRACT, [], "latest"])),
         ("eth_getBlockByNumber", json!(["0x0", true])),
@@ -238,8 +239,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
         "eth_config",
         "describes forks by time and fork ids (EIP-7910); here forks are chosen by height, see platform_status",
     ),
-    ("eth_fillTransaction", "needs an account of the node; wallets fill in transactions"),
-    ("eth_getStorageValues", "experimental; a batch of eth_getStorageAt does it"),
+    (
+        "eth_fillTransaction",
+        "experimental; wallets fill in transactions by eth_estimateGas, eth_feeHistory and eth_getTransactionCount",
+    ),
     ("eth_sendTransaction", "the node keeps no account keys"),
     ("eth_sign", "the node keeps no account keys"),
     ("eth_signTransaction", "the node keeps no account keys"),

@@ -101,6 +101,19 @@ async fn subscriptions_tell_of_heads_logs_and_pending_transactions() {
 }
 
 #[tokio::test]
+async fn the_beginning_and_the_end_of_synchronisation_are_announced() {
+    let fake = Fake::new();
+    let address = start(&fake, RpcConfig::default()).await;
+    let mut client = Client::connect(address).await;
+    let id = client.subscribe(json!(["syncing"])).await;
+    fake.highest.store(9, std::sync::atomic::Ordering::Relaxed);
+    let status = json!({ "startingBlock": "0x0", "currentBlock": "0x2", "highestBlock": "0x9" });
+    assert_eq!(client.notified().await, (id.clone(), json!({ "syncing": true, "status": status })));
+    fake.highest.store(0, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(client.notified().await, (id, json!(false)));
+}
+
+#[tokio::test]
 async fn subscriptions_are_checked_and_bounded() {
     let fake = Fake::new();
     let address = start(&fake, RpcConfig { max_subscriptions: 1, ..RpcConfig::default() }).await;
