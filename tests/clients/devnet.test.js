@@ -325,6 +325,7 @@ describe('development network', { skip: binary ? false : 'BASALT_BIN names no bi
   });
 
   test("what Hardhat's network helpers call", async () => {
+    assert.match(await rpc('web3_clientVersion'), /^anvil.*basalt/, 'else they refuse to work');
     const latest = async () => BigInt((await rpc('eth_getBlockByNumber', ['latest', false])).timestamp);
     const start = await latest();
     await rpc('evm_increaseTime', ['0x64']);

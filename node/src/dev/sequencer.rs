@@ -9,6 +9,7 @@ use std::{
 
 use basalt_primitives::{
     Address, B256, CommitCertificate, CommitSignature, Height, Round, SealedBlock, SecretKey, Transaction,
+    header::MAX_TIMESTAMP_MS,
     system::VALIDATORS,
     tx::{MAX_TX_BYTES, StateEdit, development::Change},
     validators::{VoteKind, vote_bytes},
@@ -304,6 +305,11 @@ impl Sequencer {
 
     /// A block after the head: with what waits, or with one transaction alone.
     fn build(&self, plan: &Plan, only: Option<Arc<Transaction>>) -> Result<Built, DevError> {
+        if plan.timestamp_ms > MAX_TIMESTAMP_MS {
+            return Err(DevError(
+                "no later block is possible: the clock is at its end; go back with evm_revert".into(),
+            ));
+        }
         let Worker { chain, pool, .. } = &self.worker;
         let (spec, head) = (&chain.spec, self.head());
         let certificate = head.certificate.as_deref().cloned();

@@ -247,7 +247,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         ports,
         Arc::clone(&chain.spec),
         rpc_config(&config, &chain.spec),
-        glue::client_version(),
+        glue::rpc_version(&chain.spec),
         hub,
         Arc::clone(&metrics),
         monitor,
