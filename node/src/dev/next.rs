@@ -124,3 +124,48 @@ fn clock(wishes: &Wishes, wall_ms: Millis) -> Millis {
 fn signed_difference(to: Millis, from: Millis) -> i64 {
     i64::try_from(to).unwrap_or(i64::MAX) - i64::try_from(from).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WALL: Millis = 1_700_000_000_500;
+
+    #[test]
+    fn the_clock_goes_on_from_the_later_of_block_and_machine() {
+        let next = NextBlock::default();
+        assert_eq!(next.advance(60, WALL - 5_000, WALL).expect("fits"), 60);
+        assert_eq!(next.advance(40, WALL, WALL).expect("fits"), 100, "it adds up");
+        let ahead = NextBlock::default();
+        assert_eq!(ahead.advance(60, WALL + 3_600_000, WALL).expect("fits"), 3_660, "blocks may be ahead already");
+    }
+
+    #[test]
+    fn times_that_no_block_could_have_are_refused() {
+        let next = NextBlock::default();
+        for seconds in [u64::MAX, u64::MAX / 1000, LATEST_S] {
+            let refused = next.advance(seconds, WALL, WALL).expect_err("too far").to_string();
+            assert!(refused.contains("latest time"), "{refused}");
+        }
+        assert!(next.at(WALL / 1000, WALL).expect_err("not later").to_string().contains("lower than or equal"));
+        assert!(next.at(LATEST_S + 1, WALL).is_err());
+        assert_eq!(next.wishes(), Wishes::default(), "nothing of it stays");
+        next.at(LATEST_S, WALL).expect("the latest");
+    }
+
+    #[test]
+    fn what_is_for_one_block_is_used_up_by_one() {
+        let next = NextBlock::default();
+        let coinbase = Some(Address::repeat_byte(1));
+        next.wish(|w| *w = Wishes { base_fee: Some(7), gas_limit: Some(8), coinbase, ..Wishes::default() });
+        next.at(WALL / 1000 + 90, WALL).expect("later");
+        let plan = Plan { timestamp_ms: (WALL / 1000 + 90) * 1000, base_fee: 7, gas_limit: 8, coinbase };
+        next.carried_out(&plan, WALL);
+        let left = next.wishes();
+        assert_eq!((left.timestamp_s, left.base_fee, left.gas_limit, left.coinbase), (None, None, Some(8), coinbase));
+        assert_eq!(left.offset_ms, 89_500, "the clock goes on from the block's time");
+        let behind = Plan { timestamp_ms: WALL / 1000 * 1000, ..plan };
+        next.carried_out(&behind, WALL);
+        assert_eq!(next.wishes(), left, "a block in time moves nothing");
+    }
+}
