@@ -23,6 +23,7 @@ rust      | 3000 | unit, golden-vector, simulation and e2e tests  | cargo nextes
 mutations |  600 | deliberate bugs in the engine are found        | cargo nextest run --locked -p basalt-bft --features mutations --test mutations
 contracts |  300 | system contracts compile to their artefacts    | tests/contracts/run.sh
 deploy    |  120 | Prometheus rules, dashboards, compose file     | tests/deploy/run.sh
+monitor   |  420 | Prometheus and Alertmanager on a real network   | tests/monitor/run.sh
 clients   |  600 | ethers, viem, solc and cast                    | tests/clients/run.sh
 readme    | 1200 | the README's commands from a clean clone       | tests/readme/run.sh
 container | 1200 | docker-compose.yml with four validators        | tests/container/run.sh

@@ -5,7 +5,7 @@
 use std::{sync::Arc, thread, time::Duration};
 
 use basalt_primitives::{
-    Address, B256, Bytes, Height, Transaction,
+    Address, B256, Bytes, Height, Transaction, ValidatorSet,
     tx::{self, TxError, Unverified},
 };
 use basalt_storage::Reader as _;
@@ -16,7 +16,7 @@ use crate::{
     chain::Chain,
     clock::SharedClock,
     driver::runtime::DriverHandle,
-    mempool::{AccountView, PoolContext, PoolError, SharedPool},
+    mempool::{AccountView, Journal, Lane, Origin, PoolContext, PoolError, SharedPool, is_system_contract},
     network::{BatchId, BatchVerdict, NetworkHandle},
     proposer,
     rpc::ports::{SubmitError, TxSubmitter},
@@ -45,6 +45,20 @@ struct Batch {
 enum From {
     Rpc(oneshot::Sender<Answer>),
     Peer(BatchId),
+    /// They came by RPC before the node was restarted.
+    Journal {
+        /// Whether nothing of the journal comes after these.
+        last: bool,
+    },
+}
+
+impl From {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Rpc(_) | Self::Journal { .. } => Origin::Local,
+            Self::Peer(id) => Origin::Peer(id.peer_number()),
+        }
+    }
 }
 
 /// The way in.
@@ -75,6 +89,8 @@ pub struct Parts {
     pub driver: DriverHandle,
     /// Told of what came in.
     pub events: Arc<dyn IngressEvents>,
+    /// Where what came by RPC is written down; `None`: nowhere.
+    pub journal: Option<Journal>,
 }
 
 impl Ingress {
@@ -82,8 +98,21 @@ impl Ingress {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (rpc, rpc_in) = bounded(RPC_QUEUE);
         let (peers, peers_in) = bounded(PEER_QUEUE);
-        thread::Builder::new().name("ingress".into()).spawn(move || run(&parts, &rpc_in, &peers_in))?;
+        thread::Builder::new().name("ingress".into()).spawn(move || run(parts, &rpc_in, &peers_in))?;
         Ok(Self { rpc, peers })
+    }
+
+    /// Takes in what the journal kept, and then writes the journal anew with what still waits: what has found its way into a
+    /// block meanwhile is refused as usual. Blocks while the queue is full.
+    pub fn replay(&self, raws: &[Bytes]) {
+        let mut chunks = raws.chunks(BATCH).peekable();
+        while let Some(chunk) = chunks.next() {
+            let from = From::Journal { last: chunks.peek().is_none() };
+            if self.rpc.send(Batch { raws: chunk.to_vec(), from }).is_err() {
+                // The node is stopping; the journal stays as it is.
+                return;
+            }
+        }
     }
 
     /// Takes a batch of a peer; false when the queue is full and it was dropped.
@@ -112,7 +141,7 @@ impl TxSubmitter for Ingress {
     }
 }
 
-fn run(parts: &Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
+fn run(mut parts: Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
     let mut batches = Vec::new();
     loop {
         // Both queues in turn; whoever floods one does not starve the other.
@@ -133,28 +162,60 @@ fn run(parts: &Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
 }
 
 impl Parts {
-    fn take(&self, batches: Vec<Batch>) {
-        let (raws, origins): (Vec<_>, Vec<_>) = batches.into_iter().map(|b| (b.raws, b.from)).unzip();
-        let admitted = self.admission.admit(raws);
-        let (mut pass_on, mut fresh) = (Vec::new(), Vec::new());
+    fn take(&mut self, batches: Vec<Batch>) {
+        let (raws, origins): (Vec<_>, Vec<_>) =
+            batches.into_iter().map(|b| ((b.raws, b.from.origin()), b.from)).unzip();
+        let admitted = self.admission.admit_from(raws);
+        let taken = |keep: fn(&From) -> bool| -> Vec<Arc<Transaction>> {
+            let batches = admitted.iter().zip(&origins).filter(|(_, from)| keep(from));
+            batches.flat_map(|(results, _)| results.iter().flatten()).cloned().collect()
+        };
+        // Written down before anyone is told that they were taken.
+        self.write_down(&taken(|f| matches!(f, From::Rpc(_))));
+        if origins.iter().any(|f| matches!(f, From::Journal { last: true })) {
+            self.rewrite_journal();
+        }
+        let (fresh, own) = (taken(|_| true), taken(|f| !matches!(f, From::Peer(_))));
         for (results, from) in admitted.into_iter().zip(origins) {
-            let new = results.iter().filter_map(|r| r.as_ref().ok());
-            fresh.extend(new.clone().cloned());
             match from {
-                From::Rpc(answer) => {
-                    pass_on.extend(new.map(|tx| tx.raw().clone()));
-                    // The caller may have gone; its transactions stay.
-                    let _ = answer.send(results.into_iter().map(|r| r.map(|tx| tx.hash())).collect());
-                }
+                From::Journal { .. } => {}
+                // The caller may have gone; its transactions stay.
+                From::Rpc(answer) => drop(answer.send(results.into_iter().map(|r| r.map(|tx| tx.hash())).collect())),
                 From::Peer(id) => self.network.report_batch(id, verdict(&results)),
             }
         }
-        if !pass_on.is_empty() {
-            self.network.broadcast_transactions(pass_on);
+        if !own.is_empty() {
+            self.network.broadcast_transactions(own.iter().map(|tx| tx.raw().clone()).collect());
         }
         if !fresh.is_empty() {
             self.events.admitted(&fresh);
             self.driver.work();
+        }
+    }
+
+    fn write_down(&mut self, own: &[Arc<Transaction>]) {
+        if own.is_empty() {
+            return;
+        }
+        self.with_journal(|journal| journal.append(own.iter().map(|tx| tx.raw())));
+        if self.journal.as_ref().is_some_and(Journal::is_long) {
+            self.rewrite_journal();
+        }
+    }
+
+    fn rewrite_journal(&mut self) {
+        let waiting = self.admission.pool.lock().local();
+        self.with_journal(|journal| journal.rewrite(waiting.iter().map(|tx| tx.raw())));
+    }
+
+    /// A journal that cannot be written costs only itself: transactions go on as without it.
+    fn with_journal(&mut self, act: impl FnOnce(&mut Journal) -> std::io::Result<()>) {
+        if let Some(Err(e)) = self.journal.as_mut().map(act) {
+            tracing::error!(
+                "the mempool's journal cannot be written and is given up until the node is restarted: {e}; see to the disk and its \
+                 permissions"
+            );
+            self.journal = None;
         }
     }
 }
@@ -165,13 +226,22 @@ pub type Admitted = Result<Arc<Transaction>, SubmitError>;
 impl Admission {
     /// Decodes, verifies and admits batches of encoded transactions, all signatures together; answers in the same places.
     pub fn admit(&self, batches: Vec<Vec<Bytes>>) -> Vec<Vec<Admitted>> {
-        let mut unverified = Vec::new();
+        self.admit_from(batches.into_iter().map(|raws| (raws, Origin::Local)).collect())
+    }
+
+    /// As [`Self::admit`], each batch with who brought it.
+    pub fn admit_from(&self, batches: Vec<(Vec<Bytes>, Origin)>) -> Vec<Vec<Admitted>> {
+        let (mut unverified, mut origins) = (Vec::new(), Vec::new());
         // Per batch and transaction: refused at once, or the place in `unverified`.
         let places: Vec<Vec<Result<usize, SubmitError>>> = batches
             .into_iter()
-            .map(|raws| raws.into_iter().map(|raw| self.decode(raw, &mut unverified)).collect())
+            .map(|(raws, origin)| {
+                let places = raws.into_iter().map(|raw| self.decode(raw, &mut unverified)).collect();
+                origins.resize(unverified.len(), origin);
+                places
+            })
             .collect();
-        let admitted = self.insert(unverified);
+        let admitted = self.insert(unverified, &origins);
         let look_up = |place: Result<usize, SubmitError>| place.and_then(|i| admitted[i].clone());
         places.into_iter().map(|batch| batch.into_iter().map(look_up).collect()).collect()
     }
@@ -186,12 +256,25 @@ impl Admission {
         Ok(into.len() - 1)
     }
 
-    fn insert(&self, unverified: Vec<Unverified>) -> Vec<Admitted> {
-        self.insert_verified(tx::verify_all(unverified))
+    /// A validator's call of a system contract has a lane of its own.
+    fn lane(tx: &Transaction, validators: Option<&ValidatorSet>) -> Lane {
+        let to_system = tx.payload().to().is_some_and(|to| is_system_contract(&to));
+        // Deriving addresses costs hashes, and hardly anything goes to system contracts.
+        let by_validator = || validators.is_some_and(|set| set.as_slice().iter().any(|v| v.address() == tx.sender()));
+        if to_system && by_validator() { Lane::System } else { Lane::Normal }
     }
 
-    /// Admits transactions whose signatures are checked, or that need none; answers in the same places.
-    pub fn insert_verified(&self, verified: Vec<Result<Transaction, TxError>>) -> Vec<Admitted> {
+    fn insert(&self, unverified: Vec<Unverified>, origins: &[Origin]) -> Vec<Admitted> {
+        self.insert_verified(tx::verify_all(unverified), origins)
+    }
+
+    /// Admits transactions of this node itself whose signatures are checked, or that need none; answers in the same places.
+    pub fn insert_own(&self, txs: Vec<Transaction>) -> Vec<Admitted> {
+        let origins = vec![Origin::Local; txs.len()];
+        self.insert_verified(txs.into_iter().map(Ok).collect(), &origins)
+    }
+
+    fn insert_verified(&self, verified: Vec<Result<Transaction, TxError>>, origins: &[Origin]) -> Vec<Admitted> {
         let state = self.chain.ledger.snapshot();
         let head = state.head();
         let header = head.block.header();
@@ -216,12 +299,15 @@ impl Admission {
                 Ok((tx, AccountView { nonce: a.nonce, balance: a.balance }))
             })
             .collect();
+        let validators = self.chain.sets.at(context.next_height);
         let mut pool = self.pool.lock();
         with_accounts
             .into_iter()
-            .map(|r: Result<_, SubmitError>| {
+            .zip(origins)
+            .map(|(r, origin): (Result<_, SubmitError>, _)| {
                 let (tx, account) = r?;
-                Ok(pool.insert(tx, account, &context)?.tx)
+                let lane = Self::lane(&tx, validators.as_deref());
+                Ok(pool.insert_from(tx, account, &context, lane, *origin)?.tx)
             })
             .collect()
     }

@@ -1,7 +1,7 @@
 //! The chain specification: every rule that all nodes of a network must agree on. It is `genesis.json`, it is hashed
 //! into the genesis block, and nothing in it may be changed locally. What a node may choose for itself is `NodeConfig`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,14 @@ pub struct ChainSpec {
     pub validators: Vec<GenesisValidator>,
     /// Accounts at genesis.
     pub alloc: BTreeMap<Address, GenesisAccount>,
+    /// Senders whose transactions are essential: each lane has its share of the mempool and of a block, and theirs comes before
+    /// all others' but the validators' own. It says what a proposer prefers, and is no rule of validity.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub essential: BTreeSet<Address>,
 }
+
+/// Most essential senders: a class that many belong to has priority over nobody.
+pub const MAX_ESSENTIAL: usize = 1024;
 
 /// The consensus family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +246,9 @@ impl ChainSpec {
         if matches!(self.fees, Fees::Eip1559 { initial_base_fee, min_base_fee } if initial_base_fee < min_base_fee) {
             return refuse("fees", "initialBaseFee must not be below minBaseFee");
         }
+        if self.essential.len() > MAX_ESSENTIAL {
+            return refuse("essential", "must name at most 1024 accounts");
+        }
         self.check_forks()?;
         self.check_alloc()?;
         self.check_consensus()?;
@@ -407,6 +417,14 @@ impl ChainSpec {
             for (slot, value) in &a.storage {
                 l.fixed(&slot.0).fixed(&value.0);
             }
+        }
+        if !self.essential.is_empty() {
+            // Only where there are any, so that the hash of chains without them stays as it was. What stands before is of known
+            // length, so no two specifications have the same bytes.
+            l.len(self.essential.len());
+            self.essential.iter().for_each(|a| {
+                l.fixed(&a.0.0);
+            });
         }
         l
     }

@@ -15,6 +15,7 @@ mod codec;
 pub mod consensus;
 mod error;
 mod scan;
+pub mod status;
 pub mod storage;
 pub mod tx;
 pub mod wire;

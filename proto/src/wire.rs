@@ -72,6 +72,17 @@ impl ValidatorProof {
         l
     }
 
+    pub(crate) fn to_pb(self) -> pb::ValidatorProof {
+        pb::ValidatorProof { public_key: copy(&self.public_key.0), signature: copy(&self.signature.0) }
+    }
+
+    pub(crate) fn from_pb(v: pb::ValidatorProof) -> Result<Self, DecodeError> {
+        Ok(Self {
+            public_key: PublicKey(codec::array("validator key", &v.public_key)?),
+            signature: Signature(codec::array("validator signature", &v.signature)?),
+        })
+    }
+
     /// Signs for the node's own peer id (its bytes).
     #[must_use]
     pub fn sign(key: &SecretKey, genesis: B256, peer_id: &[u8]) -> Self {
@@ -149,19 +160,11 @@ impl Convert for Hello {
             head_height: self.head_height.0,
             head_hash: copy(self.head_hash.as_slice()),
             software: self.software.clone(),
-            validator: self
-                .validator
-                .map(|v| pb::ValidatorProof { public_key: copy(&v.public_key.0), signature: copy(&v.signature.0) }),
+            validator: self.validator.map(ValidatorProof::to_pb),
         }
     }
 
     fn from_pb(h: pb::Hello) -> Result<Self, DecodeError> {
-        let proof = |v: pb::ValidatorProof| {
-            Ok::<_, DecodeError>(ValidatorProof {
-                public_key: PublicKey(codec::array("validator key", &v.public_key)?),
-                signature: Signature(codec::array("validator signature", &v.signature)?),
-            })
-        };
         if h.protocol_min > h.protocol_max {
             return Err(DecodeError::Value { what: "protocol versions", problem: "end before they begin" });
         }
@@ -172,7 +175,7 @@ impl Convert for Hello {
             head_height: codec::height("head height", h.head_height)?,
             head_hash: codec::hash("head hash", &h.head_hash)?,
             software: h.software,
-            validator: h.validator.map(proof).transpose()?,
+            validator: h.validator.map(ValidatorProof::from_pb).transpose()?,
         })
     }
 }

@@ -34,14 +34,15 @@ start_anvil() {
 }
 
 start_basalt() { # BLOCK_INTERVAL_MS
-	dev_network "$work/net" --nodes 1 --block-interval-ms "$1" >/dev/null
+	"$BASALT" network create --dev --nodes 1 --block-interval-ms "$1" --out "$work/net" >/dev/null
+	"$BASALT" network up "$work/net" --detach >/dev/null
 	url=http://127.0.0.1:8545
 	wait_for 20 "basalt" answers "$url"
 }
 
-transfers() { # ARG...
+transfers() { # SECONDS ARG...
 	"$BASALT" bench run --rpc "$url" --workload ethereum --method ethereum --ethereum-dev-account 0 --senders 500 \
-		--seconds "$seconds" --max-transactions 150000 --json "$@"
+		--seconds "$1" --max-transactions 150000 --json "${@:2}"
 }
 reads() { # READ ARG...
 	"$BASALT" bench reads --rpc "$url" --read "$1" --seconds "$seconds" --json "${@:2}"
@@ -54,7 +55,7 @@ note() {
 }
 
 measure() { # WHO
-	note "$1 committed" "$(transfers --warm-up 2 | jq .committed_tps)"
+	note "$1 committed" "$(transfers "$seconds" --warm-up 2 | jq .committed_tps)"
 	stop
 	"start_$1" "$2"
 	for read in eth_getBalance eth_call; do note "$1 $read" "$(reads "$read" | jq .per_second)"; done
@@ -72,7 +73,7 @@ for round in $(seq "$rounds"); do
 	peak=$(jq -s '[.[] | select(.name == "basalt committed").value] | last' "$work/figures")
 	note "basalt eth_call p99 idle" "$(reads eth_call --rate 200 | jq .latency.p99_ms)"
 	half=$(jq -n "$peak / 2 | floor")
-	transfers --rate "$half" --warm-up 4 --seconds $((seconds + 6)) >"$work/half.json" &
+	transfers $((seconds + 6)) --rate "$half" --warm-up 4 >"$work/half.json" &
 	load=$!
 	sleep 5
 	note "basalt eth_call p99 at half its peak" "$(reads eth_call --rate 200 --ethereum-dev-account 1 | jq .latency.p99_ms)"
@@ -81,10 +82,10 @@ for round in $(seq "$rounds"); do
 	stop
 
 	start_basalt 200
-	note "basalt committed, blocks every 200 ms" "$(transfers | jq .committed_tps)"
+	note "basalt committed, blocks every 200 ms" "$(transfers "$seconds" | jq .committed_tps)"
 	stop
 	start_basalt 200
-	transfers --subscriptions 1000 >"$work/subscribed.json"
+	transfers "$seconds" --subscriptions 1000 >"$work/subscribed.json"
 	[ "$(jq .notifications "$work/subscribed.json")" -ge 1000 ] || fail "the subscriptions were told nothing"
 	note "basalt committed beside 1000 subscriptions" "$(jq .committed_tps "$work/subscribed.json")"
 	stop

@@ -2,8 +2,8 @@
 # Runs docker-compose.yml for real: four validators and Prometheus, with a Docker daemon of this test's own.
 #
 # The images are the compose file's, built from what is at hand: the runtime stage of deploy/Dockerfile on a base made by
-# debootstrap, around the binary that the other suites tested; Prometheus from Debian's package. Grafana is left out here;
-# its dashboard's queries are put to Prometheus instead.
+# debootstrap, around the binary that the other suites tested; Prometheus and Alertmanager from Debian's packages. Grafana is
+# left out here; its dashboards' queries are put to Prometheus instead.
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 . "$ROOT/tests/lib/rootfs.sh"
 
@@ -20,17 +20,19 @@ read -ra COMPOSE < <(compose_command) || skip "needs Compose"
 [ -x "$BASALT" ] || fail "no binary at $BASALT; run 'make build' first"
 
 PROMETHEUS=$CACHE/prometheus
+ALERTMANAGER=$CACHE/alertmanager
 # What comes from outside is fetched before the network is cut off.
 if [ -z "${TEST_ISOLATED:-}" ]; then
 	tarball=$(rootfs_tarball)
 	prometheus_package "$PROMETHEUS"
+	alertmanager_package "$ALERTMANAGER"
 	export TEST_ROOTFS=$tarball
 fi
 isolate "${BASH_SOURCE[0]}" "$@"
 
 export DOCKER_BUILDKIT=0 COMPOSE_PROJECT_NAME=basalt-test
-export BASALT_IMAGE=basalt-test/node PROMETHEUS_IMAGE=basalt-test/prometheus
-SERVICES=(node0 node1 node2 node3 prometheus)
+export BASALT_IMAGE=basalt-test/node PROMETHEUS_IMAGE=basalt-test/prometheus ALERTMANAGER_IMAGE=basalt-test/alertmanager
+SERVICES=(node0 node1 node2 node3 prometheus alertmanager)
 URLS=(http://127.0.0.1:8545 http://127.0.0.1:8546 http://127.0.0.1:8547 http://127.0.0.1:8548)
 
 work=$(mktemp -d "$CACHE/container.XXXXXX")
@@ -88,7 +90,7 @@ wait_for 30 "Docker daemon" docker info
 
 say "--- images"
 docker import "$TEST_ROOTFS" basalt-test/base >/dev/null
-mkdir -p "$work/node/deploy/docker" "$work/prometheus"
+mkdir -p "$work/node/deploy/docker"
 {
 	echo 'FROM basalt-test/base'
 	sed '1,/^FROM debian:/d; s/^COPY --from=build \/basalt /COPY basalt /' "$ROOT/deploy/Dockerfile"
@@ -96,15 +98,24 @@ mkdir -p "$work/node/deploy/docker" "$work/prometheus"
 cp "$BASALT" "$work/node/basalt"
 cp "$ROOT/deploy/docker/init-network.sh" "$work/node/deploy/docker/"
 docker build --quiet --tag "$BASALT_IMAGE" "$work/node" >/dev/null
-cp "$PROMETHEUS/usr/bin/prometheus" "$work/prometheus/"
-cat >"$work/prometheus/Dockerfile" <<'DOCKERFILE'
-FROM basalt-test/base
-COPY prometheus /bin/prometheus
-RUN install -d -o nobody -g nogroup /prometheus
-USER nobody
-ENTRYPOINT ["/bin/prometheus"]
-DOCKERFILE
-docker build --quiet --tag "$PROMETHEUS_IMAGE" "$work/prometheus" >/dev/null
+# service_image TAG BINARY NAME: an image that runs a Debian package's binary as nobody, with the package's shared files and
+# a directory /NAME to write to.
+service_image() {
+	mkdir "$work/$3"
+	cp "$2" "$work/$3/$3"
+	cp -r "${2%/bin/*}/share" "$work/$3/share"
+	cat >"$work/$3/Dockerfile" <<-DOCKERFILE
+		FROM basalt-test/base
+		COPY $3 /bin/$3
+		COPY share /usr/share
+		RUN install -d -o nobody -g nogroup /$3
+		USER nobody
+		ENTRYPOINT ["/bin/$3"]
+	DOCKERFILE
+	docker build --quiet --tag "$1" "$work/$3" >/dev/null
+}
+service_image "$PROMETHEUS_IMAGE" "$PROMETHEUS/usr/bin/prometheus" prometheus
+service_image "$ALERTMANAGER_IMAGE" "$ALERTMANAGER/usr/bin/prometheus-alertmanager" alertmanager
 
 say "--- up"
 start=$SECONDS
@@ -158,7 +169,14 @@ wait_for 60 "basalt_height of four nodes" series basalt_height 4
 wait_for 30 "the recorded series" series basalt:behind_blocks 4
 while IFS= read -r expression; do
 	wait_for 60 "data for the panel query $expression" series "${expression//\$node/.*}" 1
-done < <(jq -r '.panels[].targets[].expr' "$ROOT/deploy/grafana/dashboards/basalt.json")
+done < <(jq -r '.panels[].targets[].expr' "$ROOT"/deploy/grafana/dashboards/*.json)
 [ "$(curl -fsS http://127.0.0.1:9090/api/v1/rules | jq '[.data.groups[].rules[] | select(.health != "ok")] | length')" = 0 ] ||
 	fail "a rule does not evaluate"
+
+say "--- Prometheus has found Alertmanager"
+alertmanager_found() {
+	curl -fsS http://127.0.0.1:9090/api/v1/alertmanagers | jq -e '.data.activeAlertmanagers | length == 1' &&
+		curl -fsS http://127.0.0.1:9093/-/ready
+}
+wait_for 60 "Alertmanager" alertmanager_found
 say "ok"

@@ -1,10 +1,12 @@
 //! End to end: real processes, started by the command line from nothing, with real keys, disks and sockets.
 
+mod alerts;
 mod bad_input;
 mod bench;
 mod dev;
 mod explain;
 mod hosts;
+mod mempool;
 mod monitor;
 mod net;
 mod partition;

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
-    net::{Net, eventually},
+    net::{Net, basalt_err, basalt_ok, eventually},
     wallet::Wallet,
 };
 
@@ -183,6 +183,8 @@ fn a_killed_node_and_a_stalled_quorum_are_told_by_the_others_and_over_when_they_
     for node in 0..3 {
         let seen = eventually("every other node sees it", SOON, || active(node, "node_down"));
         assert_eq!(seen["subject"], "node3");
+        let nodes = net.call(node, "monitor_nodes", json!([]));
+        assert_eq!(node_named(&nodes, "node3").expect("known")["on"], false, "{nodes}");
         assert!(active(node, "consensus_stalled").is_none(), "three of four go on");
     }
 
@@ -205,4 +207,118 @@ fn a_killed_node_and_a_stalled_quorum_are_told_by_the_others_and_over_when_they_
     });
     let names: BTreeSet<_> = resolved.iter().filter_map(|d| d.event["subject"].as_str()).collect();
     assert_eq!(names, BTreeSet::from(["node2", "node3"]));
+}
+
+/// Changes a node's settings.
+fn edit(net: &Net, node: usize, change: impl FnOnce(&mut toml::Table)) {
+    let path = net.dir().join(format!("nodes/node{node}/node.toml"));
+    let mut settings: toml::Table = fs::read_to_string(&path).expect("readable").parse().expect("TOML");
+    change(&mut settings);
+    fs::write(&path, settings.to_string()).expect("writable");
+}
+
+/// The peers of a node's settings.
+fn peers(settings: &mut toml::Table) -> &mut Vec<toml::Value> {
+    settings["p2p"]["peers"].as_array_mut().expect("a list")
+}
+
+fn node_named(nodes: &Value, name: &str) -> Option<Value> {
+    nodes.as_array()?.iter().find(|n| n["name"] == name).cloned()
+}
+
+#[test]
+fn every_node_knows_all_nodes_and_tells_how_it_is_by_rpc_rest_and_command() {
+    let net = Net::create(4, 26_200, &["--followers", "1"]);
+    configure(&net, "node_down_after_ms = 30000", "node_down_after_ms = 15000");
+    // The follower and node0 are each other's only way: the others hear of it from node0.
+    let follower_port = "/tcp/26244/";
+    for node in 1..4 {
+        edit(&net, node, |s| peers(s).retain(|p| !p.to_string().contains(follower_port)));
+    }
+    edit(&net, 4, |s| {
+        peers(s).retain(|p| p.to_string().contains("/tcp/26240/"));
+        let monitor = s["monitor"].as_table_mut().expect("a section");
+        monitor.insert("organisation".into(), "Example Org".into());
+        monitor.insert("node_down_after_ms".into(), 15_000.into());
+    });
+    net.up();
+    let nodes = |node: usize| net.call(node, "monitor_nodes", json!([]));
+    for node in 0..4 {
+        let follower = eventually("every node knows the follower", SOON, || node_named(&nodes(node), "node4"));
+        assert_eq!((&follower["role"], &follower["on"]), (&json!("follower"), &json!(true)), "{follower}");
+        assert_eq!((&follower["organisation"], &follower["connected"]), (&json!("Example Org"), &json!(node == 0)));
+        assert!(follower["version"].as_str().is_some_and(|v| v.starts_with("basalt/")), "{follower}");
+        let others = eventually("and all validators", SOON, || {
+            let all = nodes(node);
+            (all.as_array().is_some_and(|a| a.len() == 5)).then_some(all)
+        });
+        for validator in ["node0", "node1", "node2", "node3"] {
+            let seen = node_named(&others, validator).expect("listed");
+            assert_eq!((&seen["role"], &seen["on"]), (&json!("validator"), &json!(true)), "{seen}");
+        }
+    }
+
+    // What it says of itself.
+    let status = eventually("clocks are compared", SOON, || {
+        let status = net.call(0, "monitor_status", json!([]));
+        status["clock"]["offsetMs"].is_i64().then_some(status)
+    });
+    assert!(status["clock"]["offsetMs"].as_i64().is_some_and(|ms| ms.abs() < 500), "one machine, one clock: {status}");
+    assert_eq!((&status["node"]["name"], &status["platform"]["hash"]), (&json!("node0"), &json!("sha256")));
+    assert!(status["block"]["sizeBytes"].is_u64() && status["block"]["account"].is_string(), "{status}");
+    let resources = net.call(0, "monitor_resources", json!([]));
+    assert!(resources["memory"]["residentBytes"].as_u64() > Some(1 << 20), "{resources}");
+    assert!(resources["disk"]["availableBytes"].as_u64() > Some(0), "{resources}");
+    assert_eq!(resources["thresholds"]["nodeDownMs"], 15_000);
+
+    // The same by REST and by the command line, from any node.
+    let rest = |path: &str| {
+        let (code, body) = net.get(&format!("{}/api/v1{path}", net.url(1))).expect("an answer");
+        (code, serde_json::from_str::<Value>(&body).expect("JSON"))
+    };
+    let index = rest("/").1;
+    for resource in index["resources"].as_array().expect("a list") {
+        let path = resource["path"].as_str().expect("a path").strip_prefix("/api/v1").expect("the prefix");
+        assert_eq!(rest(path).0, 200, "{path}");
+    }
+    let follower = node_named(&rest("/nodes").1, "node4").expect("listed");
+    let id = follower["id"].as_str().expect("an id");
+    assert_eq!(rest(&format!("/nodes/{id}")).1["name"], "node4");
+    assert!(rest("/nodes/nobody").1["error"].as_str().is_some_and(|e| e.contains("/api/v1/nodes")));
+    assert_eq!(rest("/nothing").0, 404);
+    let run = |args: &[&str]| basalt_ok(&[&["monitor"][..], args, &["--rpc", net.url(2)][..]].concat());
+    for command in ["status", "nodes", "resources", "tps", "alerts"] {
+        assert!(run(&[command]).lines().count() > 1, "{command}");
+        assert!(serde_json::from_str::<Value>(&run(&[command, "--json"])).is_ok(), "{command}");
+    }
+    assert!(run(&["nodes"]).contains("Example Org"));
+    assert!(run(&["tps", "--upper", "7", "--window", "3"]).contains("upper 7.0, lower - (runtime)"));
+    let refused = basalt_err(&["monitor", "tps", "--upper", "many", "--rpc", net.url(2)]);
+    assert!(refused.contains("upper must be a number"), "{refused}");
+
+    // The log can be changed while the node runs.
+    let level = "info,basalt_node::rpc=debug";
+    assert_eq!(net.call(3, "admin_setLogLevel", json!([level])), level);
+    assert_eq!(net.call(3, "admin_logLevel", json!([])), level);
+    let refused = net.ask(3, "admin_setLogLevel", json!(["rpc=loud"])).expect("an answer");
+    assert!(refused["error"]["message"].as_str().is_some_and(|m| m.contains("use error, warn, info")), "{refused}");
+    assert!(fs::read_to_string(net.dir().join("nodes/node3/node.log")).expect("a log").contains("log level changed"));
+
+    // Every metric served is in the catalogue.
+    let (_, served) = net.get("http://127.0.0.1:26220/metrics").expect("metrics");
+    let catalogue =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md")).expect("the catalogue");
+    for line in served.lines().filter_map(|l| l.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').expect("name and type");
+        let row = catalogue.lines().find(|l| l.starts_with(&format!("| `{name}` |")));
+        assert!(row.is_some_and(|r| r.contains(&format!("| {kind} |"))), "{name} {kind} is not in docs/metrics.md");
+    }
+
+    // The follower goes; even those that never met it see that.
+    net.kill(4);
+    for node in [0, 2] {
+        eventually("the follower is seen to be off", SOON, || {
+            node_named(&nodes(node), "node4").filter(|n| n["on"] == json!(false))
+        });
+    }
 }

@@ -23,6 +23,11 @@ impl Proc {
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("the log twice")).stderr(log);
         Self(command.spawn().expect("the node starts"))
     }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
 }
 
 impl Drop for Proc {

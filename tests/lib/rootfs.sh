@@ -34,17 +34,21 @@ rootfs_tarball() {
 	printf '%s\n' "$tarball"
 }
 
-# prometheus_package DIRECTORY: Debian's Prometheus unpacked there; nothing is installed.
-prometheus_package() {
-	[ ! -x "$1/usr/bin/prometheus" ] || return 0
+# unpacked PACKAGE BINARY DIRECTORY: a Debian package unpacked there, until it has that binary; nothing is installed.
+unpacked() {
+	[ ! -x "$3/usr/bin/$2" ] || return 0
 	local work
 	work=$(mktemp -d)
 	chmod 755 "$work"
-	(cd "$work" && apt-get -qq download prometheus) >"$work/log" 2>&1 || {
+	(cd "$work" && apt-get -qq download "$1") >"$work/log" 2>&1 || {
 		cat "$work/log" >&2
-		skip "needs the package prometheus"
+		skip "needs the package $1"
 	}
-	mkdir -p "$1"
-	dpkg-deb -x "$work"/prometheus_*.deb "$1"
+	mkdir -p "$3"
+	dpkg-deb -x "$work/$1"_*.deb "$3"
 	rm -rf -- "$work"
 }
+
+# prometheus_package DIRECTORY, alertmanager_package DIRECTORY
+prometheus_package() { unpacked prometheus prometheus "$1"; }
+alertmanager_package() { unpacked prometheus-alertmanager prometheus-alertmanager "$1"; }

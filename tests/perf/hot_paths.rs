@@ -165,7 +165,14 @@ fn pool_on_block() -> Work {
     let accounts: Vec<_> = txs.iter().map(|t| (t.sender(), AccountView { nonce: 1, ..RICH })).collect();
     Box::new(move || {
         let (accounts, included) = (&accounts[..], &included[..]);
-        pool.on_block(&BlockUpdate { accounts, included, next_height: Height(2), base_fee: 0, now_ms: 2 });
+        pool.on_block(&BlockUpdate {
+            accounts,
+            included,
+            skipped: &[],
+            next_height: Height(2),
+            base_fee: 0,
+            now_ms: 2,
+        });
         1000 - pool.len()
     })
 }
@@ -203,6 +210,7 @@ fn spec(alloc: BTreeMap<Address, GenesisAccount>) -> ChainSpec {
         }),
         gas_limit: GAS_LIMIT,
         max_block_bytes: 1 << 20,
+        essential: Default::default(),
         fees: Fees::Zero,
         forks: BTreeMap::from([(Height::GENESIS, EvmFork::Osaka)]),
         validators: vec![GenesisValidator { name: "one".into(), validator: Validator { public_key, power: 1 } }],

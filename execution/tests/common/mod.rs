@@ -40,6 +40,7 @@ pub fn spec(fork: EvmFork, alloc: BTreeMap<Address, GenesisAccount>) -> Arc<Chai
         }),
         gas_limit: 30_000_000,
         max_block_bytes: 1024 * 1024,
+        essential: Default::default(),
         fees: Fees::Zero,
         forks: BTreeMap::from([(Height::GENESIS, fork)]),
         validators: vec![GenesisValidator {

@@ -308,8 +308,8 @@ pub(super) mod tests {
             max_transactions: 1,
             senders: 1,
             batch: 1,
-            subscriptions: 0,
             hash_fn: HashFn::Sha256,
+            subscriptions: 0,
         }
     }
 

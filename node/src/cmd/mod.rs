@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod health;
 mod key;
+mod monitor;
 mod network;
 mod node;
 mod tx;
@@ -42,6 +43,9 @@ enum Command {
     /// Measure a running network.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
+    /// Watch a node and its network: status, nodes, resources, rates, alerts.
+    #[command(subcommand)]
+    Monitor(monitor::MonitorCommand),
     /// Check configuration files.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -60,6 +64,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Tx(c) => tx::run(c),
         Command::Validator(c) => validator::run(c),
         Command::Bench(c) => bench::run(c),
+        Command::Monitor(c) => monitor::run(&c),
         Command::Config(c) => config::run(&c),
         Command::Health(a) => health::run(&a),
     };

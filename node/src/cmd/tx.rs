@@ -38,6 +38,19 @@ pub(super) enum TxCommand {
         #[arg(long, default_value = "http://127.0.0.1:8545", env = "BASALT_RPC")]
         rpc: String,
     },
+    /// Say why a transaction is in no block yet, or why it is gone, and what to do.
+    ///
+    /// Example: basalt tx explain 0x4d7c…   (or the sender's address: the transaction that holds up the others)
+    Explain {
+        /// The transaction's hash, or its sender's address.
+        what: String,
+        /// The node.
+        #[arg(long, default_value = "http://127.0.0.1:8545", env = "BASALT_RPC")]
+        rpc: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what became of a transaction.
     ///
     /// Example: basalt tx status 0x4d7c…
@@ -105,6 +118,7 @@ pub(super) fn run(command: TxCommand) -> anyhow::Result<()> {
                 println!("{}", result.as_str().unwrap_or("0x"));
                 Ok(())
             }
+            TxCommand::Explain { what, rpc, json } => explain(&Client::new(&rpc)?, &what, json).await,
             TxCommand::Status { hash, rpc, json } => status(&Client::new(&rpc)?, &hash, json).await,
         }
     })?
@@ -124,7 +138,7 @@ async fn send(args: SendArgs) -> anyhow::Result<()> {
     let deadline = Instant::now() + RECEIPT_WITHIN;
     while client.call("eth_getTransactionReceipt", json!([hash])).await?.is_null() {
         if Instant::now() > deadline {
-            bail!("{hash} was taken but is in no block after {RECEIPT_WITHIN:?}; ask again: basalt tx status {hash}");
+            bail!("{hash} was taken but is in no block after {RECEIPT_WITHIN:?}; ask why: basalt tx explain {hash}");
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -195,6 +209,31 @@ fn parse_value(text: &str) -> anyhow::Result<U256> {
     U256::from_str_radix(&all, 10).with_context(|| format!("`{text}` is no amount"))
 }
 
+async fn explain(client: &Client, what: &str, as_json: bool) -> anyhow::Result<()> {
+    let told = client.call("txpool_explain", json!([what])).await?;
+    if as_json {
+        println!("{told}");
+        return Ok(());
+    }
+    let rows = [
+        ("hash", "hash"),
+        ("sender", "sender"),
+        ("nonce", "nonce"),
+        ("lane", "lane"),
+        ("state", "state"),
+        ("why", "reason"),
+        ("do", "mend"),
+    ];
+    for (name, key) in rows {
+        match &told[key] {
+            Value::Null => {}
+            Value::String(text) => println!("{name:<7} {text}"),
+            other => println!("{name:<7} {other}"),
+        }
+    }
+    Ok(())
+}
+
 async fn status(client: &Client, hash: &str, as_json: bool) -> anyhow::Result<()> {
     let mut receipt = client.call("eth_getTransactionReceipt", json!([hash])).await?;
     if receipt.is_null() {
@@ -202,9 +241,11 @@ async fn status(client: &Client, hash: &str, as_json: bool) -> anyhow::Result<()
         if as_json {
             println!("{}", json!({ "hash": hash, "status": if known { "pending" } else { "unknown" } }));
         } else if known {
-            println!("{hash} waits in the mempool");
+            println!("{hash} waits in the mempool; basalt tx explain {hash} says for what");
         } else {
-            bail!("{hash} is not known to this node; it may never have been sent, or was dropped: send it again");
+            bail!(
+                "{hash} is not known to this node; it may never have been sent, or was dropped; basalt tx explain {hash} says more"
+            );
         }
         return Ok(());
     }

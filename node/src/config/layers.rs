@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 39] = [
+const KEYS: [(&str, &str); 41] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -71,6 +71,8 @@ const KEYS: [(&str, &str); 39] = [
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),
     ("mempool", "max_per_sender"),
+    ("mempool", "max_peer_percent"),
+    ("mempool", "journal"),
     ("storage", "cache_mib"),
     ("storage", "write_buffer_mib"),
     ("storage", "trie_mib"),

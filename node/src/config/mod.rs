@@ -193,11 +193,15 @@ pub struct Mempool {
     pub max_mib: usize,
     /// Most transactions of one sender.
     pub max_per_sender: usize,
+    /// Most of the pool that one peer's transactions may fill, in percent.
+    pub max_peer_percent: usize,
+    /// Whether transactions that came by RPC are kept over a restart.
+    pub journal: bool,
 }
 
 impl Default for Mempool {
     fn default() -> Self {
-        Self { max_transactions: 50_000, max_mib: 64, max_per_sender: 16_384 }
+        Self { max_transactions: 50_000, max_mib: 64, max_per_sender: 16_384, max_peer_percent: 75, journal: true }
     }
 }
 
@@ -273,6 +277,9 @@ impl NodeConfig {
         }
         if self.mempool.max_transactions == 0 || self.mempool.max_mib == 0 || self.mempool.max_per_sender == 0 {
             return field("mempool", "limits must be above 0");
+        }
+        if !(1..=100).contains(&self.mempool.max_peer_percent) {
+            return field("mempool.max_peer_percent", "must be between 1 and 100");
         }
         if self.storage.cache_mib == 0 || self.storage.write_buffer_mib < 4 || self.storage.max_open_files < 32 {
             return field("storage", "needs cache_mib ≥ 1, write_buffer_mib ≥ 4 and max_open_files ≥ 32");

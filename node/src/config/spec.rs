@@ -1,6 +1,6 @@
 //! The network spec: the TOML from which `basalt network create` makes a network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use basalt_primitives::{
     Address, HashFn, Height, U256,
@@ -33,6 +33,8 @@ pub struct NetworkSpec {
     pub fees: FeeSpec,
     /// Accounts funded at genesis: address to balance in wei (decimal or 0x).
     pub accounts: BTreeMap<Address, U256>,
+    /// Accounts whose transactions keep their way when the network is crowded.
+    pub essential: BTreeSet<Address>,
 }
 
 /// The nodes of the network.
@@ -126,6 +128,7 @@ impl Default for NetworkSpec {
             block: BlockSpec::default(),
             fees: FeeSpec::default(),
             accounts: BTreeMap::new(),
+            essential: BTreeSet::new(),
         }
     }
 }

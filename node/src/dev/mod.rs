@@ -137,7 +137,7 @@ impl Devnet {
     /// Sends a transaction that nobody signed; where blocks are made at once, it is in one when this returns.
     pub async fn send(&self, tx: Transaction) -> Result<B256, SubmitError> {
         let hash = tx.hash();
-        let admitted = self.admission.insert_verified(vec![Ok(tx)]).pop();
+        let admitted = self.admission.insert_own(vec![tx]).pop();
         let stopped = || Err(SubmitError::Unavailable("the node did not answer".into()));
         let tx = admitted.unwrap_or_else(stopped)?;
         self.events.admitted(&[tx]);
@@ -148,7 +148,7 @@ impl Devnet {
     /// Drops a waiting transaction; whether it was there.
     #[must_use]
     pub fn drop_transaction(&self, hash: &B256) -> bool {
-        self.admission.pool.lock().remove(hash).is_some()
+        self.admission.pool.lock().remove(hash, "it was dropped on request").is_some()
     }
 
     /// Calls this whenever blocks were taken back. Only the first one set counts.

@@ -74,10 +74,10 @@ impl Sequencer {
             for content in pool.content().into_values() {
                 waiting.extend(content.pending.into_iter().chain(content.queued));
             }
-            waiting.iter().for_each(|tx| drop(pool.remove(&tx.hash())));
+            waiting.iter().for_each(|tx| drop(pool.remove(&tx.hash(), "blocks were taken back")));
         }
-        let again = waiting.iter().map(|tx| Ok(Transaction::clone(tx))).collect();
-        let dropped = self.admission.insert_verified(again).iter().filter(|r| r.is_err()).count();
+        let again = waiting.iter().map(|tx| Transaction::clone(tx)).collect();
+        let dropped = self.admission.insert_own(again).iter().filter(|r| r.is_err()).count();
         if dropped > 0 {
             tracing::info!(dropped, "waiting transactions that do not fit the older state are gone");
         }

@@ -247,11 +247,19 @@ impl Worker {
             })
             .collect();
         let included = tx_hashes(executed);
+        let skipped: Vec<_> = executed.skipped.iter().map(|(_, hash, why)| (*hash, why.to_string())).collect();
         let base_fee = proposer::next_base_fee(&self.chain.spec, head);
         let next_height = block.height().next();
         let now_ms = self.clock.wall_ms();
         let mut pool = self.pool.lock();
-        pool.on_block(&BlockUpdate { accounts: &accounts, included: &included, next_height, base_fee, now_ms });
+        pool.on_block(&BlockUpdate {
+            accounts: &accounts,
+            included: &included,
+            skipped: &skipped,
+            next_height,
+            base_fee,
+            now_ms,
+        });
         pool.has_ready(base_fee, next_height)
     }
 

@@ -70,6 +70,31 @@ pub enum PoolError {
         /// Least tip per gas that replaces it.
         need_tip: u128,
     },
+    /// Another transaction has the nonce and gas is free, so there is no price to outbid it with.
+    #[error(
+        "replacement transaction underpriced: nonce {nonce} is taken and offers no fee; it can only be cancelled, once, by a \
+         transaction of 0 wei without data from {sender} to itself with the same nonce"
+    )]
+    FreeReplacement {
+        /// The nonce.
+        nonce: u64,
+        /// The sender.
+        sender: Address,
+    },
+    /// One peer brought too much of what is in the pool.
+    #[error(
+        "this peer brought {count} transactions with {bytes} bytes of what is in the pool; the limits are {max_count} and {max_bytes}"
+    )]
+    PeerLimit {
+        /// Transactions in the pool that it brought.
+        count: usize,
+        /// Their bytes.
+        bytes: usize,
+        /// Most transactions.
+        max_count: usize,
+        /// Most bytes.
+        max_bytes: usize,
+    },
     /// Below the least fee.
     #[error("transaction underpriced: gas price {fee} is below the minimum of {min} wei")]
     Underpriced {
@@ -160,6 +185,16 @@ pub enum PoolError {
         /// The limit.
         limit: usize,
     },
+    /// The sender's transactions are too long together.
+    #[error(
+        "sender limit exceeded: {sender} would have more than {limit} bytes in the pool, the most one sender may have; wait for the next block"
+    )]
+    SenderBytes {
+        /// The sender.
+        sender: Address,
+        /// The limit.
+        limit: usize,
+    },
     /// The pool is full of better ones.
     #[error(
         "txpool is full: {count} transactions, {bytes} bytes, none of which would give way; offer a higher fee or try again after the next block"
@@ -187,14 +222,15 @@ impl PoolError {
             Self::NonceTooLow { .. } => "nonce_too_low",
             Self::NonceTooHigh { .. } | Self::NonceMax => "nonce_too_high",
             Self::InsufficientFunds { .. } | Self::InsufficientFundsWithPending { .. } => "insufficient_funds",
-            Self::ReplacementUnderpriced { .. } => "replacement_underpriced",
+            Self::PeerLimit { .. } => "peer_limit",
+            Self::ReplacementUnderpriced { .. } | Self::FreeReplacement { .. } => "replacement_underpriced",
             Self::Underpriced { .. } | Self::TipAboveFee { .. } => "fee",
             Self::IntrinsicGas { .. } | Self::FloorGas { .. } | Self::BlockGasLimit { .. } | Self::GasCap { .. } => {
                 "gas"
             }
             Self::InitCode { .. } | Self::TypeNotSupported(_) | Self::EmptyAuthorizations => "unsupported",
             Self::Expired { .. } | Self::EmptyWindow { .. } => "expired",
-            Self::SenderLimit { .. } => "sender_limit",
+            Self::SenderLimit { .. } | Self::SenderBytes { .. } => "sender_limit",
             Self::Full { .. } => "full",
         }
     }

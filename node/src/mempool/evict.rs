@@ -5,14 +5,15 @@ use std::cmp::Reverse;
 use alloy_primitives::{Address, B256};
 
 use super::{
-    Mempool, PoolError,
-    sender::{Entry, Sender},
+    Gone, Lane, Mempool, PoolError,
+    sender::{Entry, Rank, Sender},
 };
 
-/// A transaction beyond a gap. The greatest key is the first to go: the most distant, of these the cheapest, of these
-/// the newest.
+/// A transaction beyond a gap. The greatest key is the first to go: of the worst lane the most distant, of these the
+/// cheapest, of these the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct QueuedKey {
+    lane: Reverse<Lane>,
     distance: u64,
     price: Reverse<(u128, u128)>,
     seq: u64,
@@ -21,10 +22,15 @@ pub(super) struct QueuedKey {
     sender: Address,
 }
 
-/// A sender's last executable transaction. The least key is the first to go: the cheapest, of these the newest.
+/// How far into its sender's executable run a transaction may stand to displace one of the same lane: one used nonce or one
+/// emptied account takes the whole run out of the pool again, and must not have cost more honest transactions than this.
+const MAX_DISPLACING: u64 = 16;
+
+/// A sender's last executable transaction, with what it counts as behind those before it. The least key is the first to go:
+/// what no block takes yet, then of the worst lane the cheapest, of these the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct TailKey {
-    price: (u128, u128),
+    rank: Rank,
     seq: Reverse<u64>,
     hash: B256,
     pub sender: Address,
@@ -33,7 +39,15 @@ pub(super) struct TailKey {
 impl QueuedKey {
     fn new(address: Address, distance: u64, e: &Entry) -> Self {
         let price = Reverse((e.fee, e.tip));
-        Self { distance, price, seq: e.seq, arrived_ms: e.arrived_ms, hash: e.tx.hash(), sender: address }
+        Self {
+            lane: Reverse(e.lane),
+            distance,
+            price,
+            seq: e.seq,
+            arrived_ms: e.arrived_ms,
+            hash: e.tx.hash(),
+            sender: address,
+        }
     }
 
     pub fn of(address: Address, sender: &Sender) -> impl Iterator<Item = Self> {
@@ -45,7 +59,7 @@ impl QueuedKey {
 impl TailKey {
     pub fn of(address: Address, sender: &Sender) -> Option<Self> {
         let e = sender.tail()?;
-        Some(Self { price: (e.fee, e.tip), seq: Reverse(e.seq), hash: e.tx.hash(), sender: address })
+        Some(Self { rank: e.floor, seq: Reverse(e.seq), hash: e.tx.hash(), sender: address })
     }
 }
 
@@ -56,12 +70,21 @@ pub(super) struct Newcomer<'a> {
     /// The first nonce that neither the chain nor the pool has of this sender.
     pub missing: u64,
     pub entry: &'a Entry,
+    /// What it counts as behind those before it.
+    pub floor: Rank,
+    /// How many of its sender must run before it.
+    pub position: u64,
 }
 
 impl Newcomer<'_> {
     /// Whether nothing is missing before it.
     pub const fn is_executable(&self) -> bool {
         self.nonce <= self.missing
+    }
+
+    /// Whether it may take the place of a sender's last executable one.
+    fn displaces(&self, tail: &TailKey) -> bool {
+        tail.rank < self.floor && (tail.rank.lane < self.floor.lane || self.position < MAX_DISPLACING)
     }
 }
 
@@ -84,14 +107,17 @@ impl Need {
 
 impl Mempool {
     /// Evicts what must go for the newcomer, or refuses it and evicts nothing. Queued ones go before executable ones;
-    /// an executable one only for an executable newcomer that pays more.
+    /// an executable one only for an executable newcomer of a better lane, or of the same lane that pays more. What counts
+    /// is the rank behind all that must run before (see [`Rank`]), on both sides.
     pub(super) fn make_room(&mut self, new: &Newcomer<'_>) -> Result<Vec<B256>, PoolError> {
         let mut need = self.need(new);
         if need.met() {
             return Ok(Vec::new());
         }
         let mut victims = Vec::new();
-        self.pick_queued(new, &mut need, &mut victims);
+        if new.floor.open {
+            self.pick_queued(new, &mut need, &mut victims);
+        }
         if new.is_executable() {
             self.pick_tails(new, &mut need, &mut victims);
         }
@@ -99,7 +125,7 @@ impl Mempool {
             return Err(PoolError::Full { count: self.len(), bytes: self.bytes });
         }
         for hash in &victims {
-            self.remove(hash);
+            self.take_out(hash, Gone::Evicted);
         }
         Ok(victims)
     }
@@ -126,8 +152,11 @@ impl Mempool {
                 return;
             }
             let Some(e) = self.entry(&key.hash) else { continue };
-            let is_follower = key.sender == new.sender && e.tx.payload().nonce() <= run_end;
-            if !(new.is_executable() && is_follower) {
+            let nonce = e.tx.payload().nonce();
+            // What it replaces leaves anyway, and is counted already.
+            let is_replaced = key.sender == new.sender && nonce == new.nonce;
+            let is_follower = new.is_executable() && key.sender == new.sender && nonce <= run_end;
+            if !is_replaced && !is_follower {
                 need.take(e.bytes());
                 victims.push(key.hash);
             }
@@ -136,7 +165,7 @@ impl Mempool {
 
     fn pick_tails(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
         for key in &self.tails {
-            if need.met() || key.price >= (new.entry.fee, new.entry.tip) {
+            if need.met() || !new.displaces(key) {
                 return;
             }
             let Some(e) = self.entry(&key.hash) else { continue };

@@ -8,7 +8,10 @@ use std::{
 
 use basalt_primitives::{Height, Transaction};
 
-use super::sender::{Entry, Sender};
+use super::{
+    Lane, MempoolConfig,
+    sender::{Entry, Sender},
+};
 
 /// Executable transactions, best first. One heap entry per sender, so the first is found in O(senders) and each next in
 /// O(log senders); nothing is copied.
@@ -16,20 +19,54 @@ pub struct Ready<'a> {
     heap: BinaryHeap<Cursor<'a>>,
     base_fee: u64,
     height: Height,
+    /// What each lane may still take before others, in the order of [`Lane::ALL`].
+    room: [Room; 3],
+}
+
+/// Gas and bytes of a block that a lane has before others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub gas: u64,
+    pub bytes: u64,
 }
 
 /// A sender's next transaction and those after it.
 struct Cursor<'a> {
-    /// Tip, then earliest arrival.
-    rank: (u128, Reverse<u64>),
+    /// Lane, tip, then earliest arrival.
+    rank: (Lane, u128, Reverse<u64>),
     next: &'a Entry,
     rest: btree_map::Range<'a, u64, Entry>,
 }
 
 impl<'a> Ready<'a> {
-    pub(super) fn new(senders: impl Iterator<Item = &'a Sender>, base_fee: u64, height: Height) -> Self {
+    pub(super) fn new(
+        senders: impl Iterator<Item = &'a Sender>,
+        base_fee: u64,
+        height: Height,
+        config: &MempoolConfig,
+    ) -> Self {
         let heap = senders.filter_map(|s| Cursor::new(s.executable(), base_fee, height)).collect();
-        Self { heap, base_fee, height }
+        let part = |l: Lane| Room { gas: config.block_gas / l.share(), bytes: config.block_bytes / l.share() };
+        Self { heap, base_fee, height, room: Lane::ALL.map(part) }
+    }
+
+    /// The best; one whose lane has used its share up is put back among the normal ones first.
+    fn best(&mut self) -> Option<Cursor<'a>> {
+        loop {
+            let mut best = self.heap.pop()?;
+            let room = &mut self.room[best.rank.0 as usize];
+            if best.rank.0 == Lane::Normal {
+                return Some(best);
+            }
+            if room.gas > 0 && room.bytes > 0 {
+                // By the gas limit: what it really uses shows only when it runs.
+                room.gas = room.gas.saturating_sub(best.next.tx.payload().gas_limit());
+                room.bytes = room.bytes.saturating_sub(best.next.tx.raw().len() as u64);
+                return Some(best);
+            }
+            best.rank.0 = Lane::Normal;
+            self.heap.push(best);
+        }
     }
 }
 
@@ -38,7 +75,7 @@ impl<'a> Cursor<'a> {
     fn new(mut rest: btree_map::Range<'a, u64, Entry>, base_fee: u64, height: Height) -> Option<Self> {
         let next = rest.next()?.1;
         let tip = next.tip_at(base_fee, height)?;
-        Some(Self { rank: (tip, Reverse(next.seq)), next, rest })
+        Some(Self { rank: (next.lane, tip, Reverse(next.seq)), next, rest })
     }
 }
 
@@ -46,7 +83,7 @@ impl<'a> Iterator for Ready<'a> {
     type Item = &'a Arc<Transaction>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let Cursor { next, rest, .. } = self.heap.pop()?;
+        let Cursor { next, rest, .. } = self.best()?;
         self.heap.extend(Cursor::new(rest, self.base_fee, self.height));
         Some(&next.tx)
     }

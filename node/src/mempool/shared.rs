@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256};
 use basalt_primitives::{Millis, Transaction};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Mempool, MempoolConfig, PoolContent, PoolStatus, SenderContent};
+use super::{Explanation, Mempool, MempoolConfig, PoolContent, PoolStatus, SenderContent};
 use crate::rpc::ports::PoolReader;
 
 /// A [`Mempool`] that threads share. Hold the guard briefly: take what you need and work on it outside.
@@ -41,6 +41,14 @@ impl PoolReader for SharedPool {
 
     fn get(&self, hash: &B256) -> Option<Arc<Transaction>> {
         self.lock().get(hash).cloned()
+    }
+
+    fn explain(&self, hash: &B256) -> Option<Explanation> {
+        self.lock().explain(hash)
+    }
+
+    fn explain_sender(&self, sender: &Address) -> Option<Explanation> {
+        self.lock().explain_sender(sender)
     }
 
     fn next_nonce(&self, sender: &Address) -> Option<u64> {

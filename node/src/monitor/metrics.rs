@@ -15,6 +15,7 @@ use prometheus_client::{
 };
 
 use super::{
+    View,
     alert::{AlertKind, AlertState},
     process,
     settings::TpsThreshold,
@@ -94,6 +95,16 @@ struct Bound {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeState {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Way {
+    direction: Direction,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     result: &'static str,
 }
@@ -161,6 +172,15 @@ pub struct Metrics {
     network_bytes: Family<Traffic, Counter>,
     network_messages: Family<Traffic, Counter>,
     network_drops: Family<Reason, Counter>,
+    nodes: Family<NodeState, Gauge>,
+    clock_offset: GaugeF64,
+    clock_peers: Gauge,
+    disk_total: Gauge,
+    disk_available: Gauge,
+    memory_limit: Gauge,
+    disk_io: Family<Way, Counter>,
+    interface: Family<Way, Counter>,
+    fd_limit: Gauge,
     process_cpu: CounterF64,
     process_resident: Gauge,
     process_fds: Gauge,
@@ -290,6 +310,39 @@ impl Metrics {
             network_bytes: add_in(r, "network", Unit::Bytes, "Bytes by direction and protocol", Family::default()),
             network_messages: add(r, "network_messages", "Messages by direction and protocol", Family::default()),
             network_drops: add(r, "network_drops", "Messages and connections dropped, by reason", Family::default()),
+            nodes: add(r, "nodes", "Nodes known in the network, by state (on, off)", Family::default()),
+            clock_offset: add_in(
+                r,
+                "clock_offset",
+                Unit::Seconds,
+                "This clock minus the median of the peers'",
+                Gauge::default(),
+            ),
+            clock_peers: add(r, "clock_peers", "Peers whose clocks were compared", Gauge::default()),
+            disk_total: add_in(r, "disk_total", Unit::Bytes, "Size of the data directory's disk", Gauge::default()),
+            disk_available: add_in(
+                r,
+                "disk_available",
+                Unit::Bytes,
+                "What may still be written to it",
+                Gauge::default(),
+            ),
+            memory_limit: add_in(r, "memory_limit", Unit::Bytes, "Memory this process may use", Gauge::default()),
+            disk_io: add_in(
+                r,
+                "process_disk",
+                Unit::Bytes,
+                "Bytes read (in) and written (out) by this process",
+                Family::default(),
+            ),
+            interface: add_in(
+                r,
+                "interface",
+                Unit::Bytes,
+                "Bytes received (in) and sent (out) by the network interfaces, loopback left out",
+                Family::default(),
+            ),
+            fd_limit: add(r, "process_max_fds", "Most file handles this process may open", Gauge::default()),
             process_cpu: add_in(
                 r,
                 "process_cpu",
@@ -369,6 +422,29 @@ impl Metrics {
     pub fn alert(&self, kind: AlertKind, state: AlertState) {
         let state = if state == AlertState::Firing { "firing" } else { "resolved" };
         self.alerts.get_or_create(&AlertChange { alert: kind.name(), state }).inc();
+    }
+
+    /// What was seen at the last look.
+    pub fn view(&self, view: &View) {
+        let on = view.nodes.iter().filter(|n| n.on).count();
+        for (state, count) in [("on", on), ("off", view.nodes.len() - on)] {
+            self.nodes.get_or_create(&NodeState { state }).set(to_i64(count as u64));
+        }
+        self.clock_peers.set(to_i64(view.clock_peers as u64));
+        self.clock_offset.set(view.clock_offset_ms.unwrap_or(0) as f64 / 1000.0);
+        let resources = &view.resources;
+        let disk = resources.disk.unwrap_or_default();
+        self.disk_total.set(to_i64(disk.total_bytes));
+        self.disk_available.set(to_i64(disk.available_bytes));
+        self.memory_limit.set(to_i64(resources.memory.limit_bytes));
+        self.fd_limit.set(to_i64(resources.file_handles.limit.unwrap_or(0)));
+        for (family, transfer) in [(&self.disk_io, &resources.io), (&self.interface, &resources.network)] {
+            let Some(transfer) = transfer else { continue };
+            for (direction, bytes) in [(Direction::In, transfer.in_bytes), (Direction::Out, transfer.out_bytes)] {
+                let counter = family.get_or_create(&Way { direction });
+                counter.inc_by(bytes.saturating_sub(counter.get()));
+            }
+        }
     }
 
     /// What became of a delivery to a webhook.

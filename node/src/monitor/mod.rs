@@ -5,11 +5,14 @@
 //! [`Monitor`]. Out: `/metrics` in OpenMetrics text, for Prometheus; alerts to log, metrics, subscriptions and webhooks.
 
 pub mod alert;
+#[cfg(test)]
+mod catalogue;
 pub mod config;
 pub mod logging;
 mod metrics;
 #[allow(clippy::module_inception, reason = "the room is named after what it holds")]
 mod monitor;
+pub mod nodes;
 pub mod presence;
 mod process;
 pub mod resources;
@@ -21,6 +24,6 @@ mod tps;
 pub mod webhook;
 
 pub use metrics::{BlockStats, Direction, Metrics, NodeLabels};
-pub use monitor::{ActiveAlert, AddedWebhook, Alerts, Monitor, MonitorParts, TpsReport, WebhookError};
+pub use monitor::{ActiveAlert, AddedWebhook, Alerts, Monitor, MonitorParts, TpsReport, View, WebhookError};
 pub use server::MetricsServer;
 pub use tps::TpsWindow;

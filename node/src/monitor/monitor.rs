@@ -14,6 +14,8 @@ use super::{
         Active, AlertEngine, AlertEvent, AlertKind, AlertState, Observation, Origin, Severity, Thresholds, readings,
     },
     config::MonitorConfig,
+    nodes::NodeView,
+    resources::Resources,
     settings::{SettingsError, SettingsFile, StoredWebhook, TpsThreshold},
     tps::TpsWindow,
     webhook::{MAX_WEBHOOKS, Patience, TargetError, Targets, WebhookInfo, Webhooks},
@@ -109,6 +111,19 @@ pub struct Alerts {
     pub recent: Vec<AlertEvent>,
 }
 
+/// What was seen at the last look, beside alerts.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    /// What the process and its machine use.
+    pub resources: Resources,
+    /// The nodes of the network, this one among them.
+    pub nodes: Vec<NodeView>,
+    /// This clock minus the median of the peers'.
+    pub clock_offset_ms: Option<i64>,
+    /// Peers whose clocks were compared.
+    pub clock_peers: usize,
+}
+
 /// What a monitor is made of.
 pub struct MonitorParts<'a> {
     /// Settings of the node.
@@ -148,6 +163,7 @@ pub struct Monitor {
     hub: EventHub,
     metrics: Arc<Metrics>,
     webhooks: Webhooks,
+    view: RwLock<Arc<View>>,
 }
 
 impl Monitor {
@@ -171,6 +187,7 @@ impl Monitor {
             hub,
             metrics,
             webhooks,
+            view: RwLock::default(),
         })
     }
 
@@ -194,6 +211,23 @@ impl Monitor {
             events
         };
         events.into_iter().for_each(|event| self.tell(event));
+    }
+
+    /// Keeps what was seen, for those who ask.
+    pub fn show(&self, view: View) {
+        *self.view.write() = Arc::new(view);
+    }
+
+    /// What was seen at the last look.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read())
+    }
+
+    /// The thresholds of all but TPS.
+    #[must_use]
+    pub const fn thresholds(&self) -> &Thresholds {
+        &self.thresholds
     }
 
     fn tell(&self, event: AlertEvent) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::*;
 
-fn metrics() -> Metrics {
+pub(super) fn metrics() -> Metrics {
     let text = |s: &str| s.to_owned();
     Metrics::new(NodeLabels { version: text("1.2.3"), name: text("n0"), chain: text("test"), chain_id: text("7") })
 }

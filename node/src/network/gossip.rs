@@ -63,6 +63,17 @@ pub struct BatchId {
     pub(super) from: PeerId,
 }
 
+impl BatchId {
+    /// A number that stands for the peer that brought it, for as long as this node runs.
+    #[must_use]
+    pub fn peer_number(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+        let mut hasher = DefaultHasher::new();
+        self.from.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
 /// The mempool's judgement of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BatchVerdict {

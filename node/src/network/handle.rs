@@ -4,6 +4,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use basalt_primitives::{B256, Bytes, PublicKey};
+use basalt_proto::status::StatusRequest;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,6 +15,7 @@ use super::{
     peers::{Peer, PeerInfo},
     shared::{Command, ConsensusFrame, Offence, PeerEvent, Shared, TransactionBatch},
     stats::NetworkStats,
+    status::{self, StatusExchange, StatusSource},
     sync,
 };
 
@@ -144,6 +146,17 @@ impl NetworkHandle {
             };
         }
         last
+    }
+
+    /// Names who answers peers that ask about the nodes of the network; the first call counts.
+    pub fn serve_status(&self, source: Arc<dyn StatusSource>) {
+        let _ = self.shared.status.set(source);
+    }
+
+    /// Asks a peer about the nodes it knows, and compares clocks.
+    pub async fn exchange_status(&self, peer: PeerId, request: StatusRequest) -> Result<StatusExchange, RequestError> {
+        let task = self.shared.runtime.spawn(status::exchange(Arc::clone(&self.shared), peer, request));
+        task.await.map_err(|_| RequestError::Closed)?
     }
 
     /// The connected peers, by identity.

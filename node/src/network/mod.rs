@@ -9,7 +9,7 @@
 //! - `guard` limits and bans connections; `dialer` decides whom to dial when.
 //! - `streams` opens and takes raw substreams; `frame` cuts them into frames; `wire` is what the frames say.
 //! - `session` greets peers and carries heads and consensus; `sync` asks for and serves blocks; `gossip` spreads
-//!   transactions.
+//!   transactions; `status` is what nodes tell each other about themselves.
 
 mod actor;
 mod config;
@@ -26,6 +26,7 @@ mod queue;
 mod session;
 mod shared;
 mod stats;
+mod status;
 mod streams;
 mod sync;
 #[cfg(test)]
@@ -65,6 +66,7 @@ pub use libp2p::{Multiaddr as PeerMultiaddr, PeerId};
 pub use peers::PeerInfo;
 pub use shared::{ConsensusFrame, Offence, PeerEvent, TransactionBatch};
 pub use stats::{Counter, NetworkStats, Traffic};
+pub use status::{StatusExchange, StatusSource};
 
 /// Peer events nobody has read yet.
 const PEER_EVENTS: usize = 1024;
@@ -126,6 +128,7 @@ impl Network {
             stopped: watch::Sender::new(false),
             commands,
             runtime: runtime.clone(),
+            status: std::sync::OnceLock::new(),
             config,
         });
         let dialer = dialer(&shared);

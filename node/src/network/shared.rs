@@ -1,6 +1,6 @@
 //! What the handle, the network task and the tasks of each peer share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use basalt_primitives::{B256, Bytes, Height, PublicKey};
 use basalt_proto::wire::{PROTOCOL_MIN, PROTOCOL_VERSION, ValidatorProof};
@@ -18,6 +18,7 @@ use super::{
     peers::PeerTable,
     session::HelloFailure,
     stats::NetworkStats,
+    status::StatusSource,
     streams::Reply,
     wire::{Hello, Protocols},
 };
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) stopped: watch::Sender<bool>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) runtime: Handle,
+    /// Set once, when the node's monitor is there.
+    pub(super) status: OnceLock<Arc<dyn StatusSource>>,
 }
 
 impl Shared {

@@ -33,6 +33,7 @@ pub(super) struct Protocols {
     pub(super) consensus: StreamProtocol,
     pub(super) blocks_by_range: StreamProtocol,
     pub(super) block_by_hash: StreamProtocol,
+    pub(super) status: StreamProtocol,
     pub(super) gossip_prefix: String,
     pub(super) topic: String,
 }
@@ -49,13 +50,14 @@ impl Protocols {
             consensus: name("consensus"),
             blocks_by_range: name("blocks-by-range"),
             block_by_hash: name("block-by-hash"),
+            status: name("status"),
             gossip_prefix: format!("/basalt/{chain}/gossip"),
             topic: format!("/basalt/{chain}/transactions/1"),
         }
     }
 
     pub(super) fn inbound(&self) -> Vec<StreamProtocol> {
-        [&self.hello, &self.head, &self.consensus, &self.blocks_by_range, &self.block_by_hash]
+        [&self.hello, &self.head, &self.consensus, &self.blocks_by_range, &self.block_by_hash, &self.status]
             .into_iter()
             .cloned()
             .collect()

@@ -108,6 +108,6 @@ fn forget_impossible(pool: &SharedPool, dropped: &[(B256, basalt_execution::Skip
     let mut pool = pool.lock();
     for (hash, reason) in dropped.iter().filter(|(_, reason)| !reason.may_run_later()) {
         tracing::info!(tx = %hash, "dropped from the mempool: {reason}");
-        pool.remove(hash);
+        pool.remove(hash, &reason.to_string());
     }
 }

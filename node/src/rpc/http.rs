@@ -29,7 +29,7 @@ use tokio::{
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{App, RpcConfig, dispatch, health, session};
+use super::{App, RpcConfig, dispatch, health, rest, session};
 
 /// A request's body must arrive within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -84,6 +84,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", post(rpc).get(websocket))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
+        .merge(rest::router(&app.config))
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)

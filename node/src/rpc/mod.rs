@@ -23,6 +23,8 @@ pub mod openrpc;
 pub mod overrides;
 pub mod ports;
 pub mod registry;
+pub mod reports;
+pub mod rest;
 pub mod session;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,8 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
-use basalt_primitives::{ChainSpec, SecretKey, chainspec::SpecError};
+use basalt_primitives::{Bytes, ChainSpec, SecretKey, chainspec::SpecError};
+use basalt_proto::wire::ValidatorProof;
 use basalt_storage::OpenOptions;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -26,14 +27,20 @@ use crate::{
     evidence::{self, EvidenceBook},
     ingress::{self, Admission, Ingress},
     keys::{self, Passphrase},
-    mempool::{MempoolConfig, SharedPool},
-    monitor::{self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels, alert::Origin},
-    network::{ChainInfo, Identity, Network, NetworkConfig},
+    mempool::{Journal, MempoolConfig, SharedPool},
+    monitor::{
+        self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels,
+        alert::Origin,
+        nodes::{Directory, Myself},
+    },
+    network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle, PeerAddr},
     proposer::Proposer,
     rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
     sync::{Blocks, Fetcher, Progress, Syncer},
 };
 
+/// File of the mempool's journal in the data directory.
+const JOURNAL: &str = "mempool.journal";
 /// Folder of block dumps below the data directory.
 const DUMPS: &str = "dumps";
 /// How long the parts may take to end after a stop was asked for.
@@ -87,6 +94,38 @@ fn identities(config: &NodeConfig) -> anyhow::Result<Identities> {
     Ok(Identities { node, validator })
 }
 
+/// The mempool's journal and what it kept, if it is wanted. Without it the node runs as well: it only says so.
+fn open_journal(config: &NodeConfig) -> (Option<Journal>, Vec<Bytes>) {
+    if !config.mempool.journal {
+        return (None, Vec::new());
+    }
+    let path = config.data_dir.join(JOURNAL);
+    match Journal::open(&path) {
+        Ok((journal, waiting)) => (Some(journal), waiting),
+        Err(e) => {
+            tracing::error!(
+                "cannot open the mempool's journal {}: {e}; the node runs without, so transactions that wait are lost when it \
+                 stops. Mend its permissions and restart, or set mempool.journal to false",
+                path.display()
+            );
+            (None, Vec::new())
+        }
+    }
+}
+
+fn mempool_config(config: &NodeConfig, spec: &ChainSpec) -> MempoolConfig {
+    MempoolConfig {
+        max_transactions: config.mempool.max_transactions,
+        max_bytes: config.mempool.max_mib << 20,
+        max_per_sender: config.mempool.max_per_sender,
+        max_peer_percent: config.mempool.max_peer_percent,
+        essential: spec.essential.clone(),
+        block_gas: spec.gas_limit,
+        block_bytes: spec.max_block_bytes,
+        ..MempoolConfig::default()
+    }
+}
+
 fn ledger_options(config: &NodeConfig) -> OpenOptions {
     OpenOptions {
         cache_bytes: config.storage.cache_mib << 20,
@@ -110,12 +149,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
     let record = restore::open_record(&config.data_dir, &chain, own)?;
     let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
-    let pool = SharedPool::new(MempoolConfig {
-        max_transactions: config.mempool.max_transactions,
-        max_bytes: config.mempool.max_mib << 20,
-        max_per_sender: config.mempool.max_per_sender,
-        ..MempoolConfig::default()
-    });
+    let pool = SharedPool::new(mempool_config(&config, &chain.spec));
     let clock: SharedClock = Arc::new(SystemClock);
     let bodies = Bodies::new(Arc::clone(&clock));
     let verifier = Verifier {
@@ -143,6 +177,8 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         source,
         &tokio::runtime::Handle::current(),
     )?;
+    let peer_id = identity.peer_id().to_bytes();
+    let proof = identities.validator.as_ref().map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
     let (driver, mailbox) = runtime::mailbox();
     let (executed_tx, executed) = watch::channel(chain.ledger.head().height());
     let (progress_tx, progress) = watch::channel(Progress::default());
@@ -199,12 +235,17 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         };
         (runtime::start(parts, mailbox, restored)?, None)
     };
+    // On a development network it would bring back, at the next start, what was taken back with its block.
+    let (journal, waiting) = if devnet.is_some() { (None, Vec::new()) } else { open_journal(&config) };
     let ingress = Ingress::start(ingress::Parts {
         admission,
         network: network.clone(),
         driver: driver.clone(),
         events: node_events.clone(),
+        journal,
     })?;
+    let replayed = ingress.clone();
+    tokio::task::spawn_blocking(move || replayed.replay(&waiting));
     glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
     let syncer = Syncer {
         chain: chain.clone(),
@@ -242,7 +283,8 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     );
     let stop = watch::Sender::new(false);
     let ports = backend.ports(ingress, devnet);
-    let monitor = monitor(&config, &chain, &ports, &hub, &metrics, &stop)?;
+    let monitor = monitor(&config, &chain, &hub, &metrics)?;
+    watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), &stop);
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -280,17 +322,10 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     result
 }
 
-/// The monitor, which is given an observation each second until `stop` turns true.
-fn monitor(
-    config: &NodeConfig,
-    chain: &Chain,
-    ports: &Ports,
-    hub: &EventHub,
-    metrics: &Arc<Metrics>,
-    stop: &watch::Sender<bool>,
-) -> anyhow::Result<Arc<Monitor>> {
+/// The monitor, before anything is told to it.
+fn monitor(config: &NodeConfig, chain: &Chain, hub: &EventHub, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Monitor>> {
     let alone = chain.spec.validators.len() == 1 && config.p2p.peers.is_empty();
-    let monitor = Arc::new(Monitor::new(MonitorParts {
+    Ok(Arc::new(Monitor::new(MonitorParts {
         config: &config.monitor,
         origin: Origin { network: chain.spec.name.clone(), node: config.name.clone() },
         thresholds: config.monitor.thresholds(config.rpc.stall_after_ms, alone),
@@ -299,17 +334,45 @@ fn monitor(
         hub: hub.clone(),
         metrics: Arc::clone(metrics),
         runtime: tokio::runtime::Handle::current(),
-    })?);
+    })?))
+}
+
+/// Looks at the node each second, and speaks with peers about the network, until `stop` turns true.
+#[allow(clippy::too_many_arguments, reason = "called once, from where the parts of a node are put together")]
+fn watch_over(
+    config: &NodeConfig,
+    monitor: &Arc<Monitor>,
+    chain: &Chain,
+    ports: &Ports,
+    network: &NetworkHandle,
+    metrics: &Arc<Metrics>,
+    (key, proof): (SecretKey, Option<ValidatorProof>),
+    stop: &watch::Sender<bool>,
+) {
+    let directory = Arc::new(Directory::new(chain.genesis, key.public_key()));
+    let offsets = observe::Offsets::default();
     let watcher = observe::Watcher {
-        monitor: Arc::clone(&monitor),
+        monitor: Arc::clone(monitor),
         ports: ports.clone(),
         spec: Arc::clone(&chain.spec),
         metrics: Arc::clone(metrics),
+        network: network.clone(),
+        directory: Arc::clone(&directory),
+        offsets: Arc::clone(&offsets),
         data_dir: config.data_dir.clone(),
         memory_limit: config.monitor.memory_limit_mib << 20,
+        node_down_ms: config.monitor.node_down_after_ms,
+        expected: config.p2p.peers.iter().filter_map(|p| p.parse::<PeerAddr>().ok()?.peer_id).collect(),
     };
+    let me = Myself {
+        name: config.name.clone(),
+        organisation: config.monitor.organisation.clone(),
+        software: glue::client_version(),
+        address: String::new(),
+    };
+    let asker = observe::Asker { network: network.clone(), directory, offsets, ports: ports.clone(), key, proof, me };
     tokio::spawn(watcher.run(stop.subscribe()));
-    Ok(monitor)
+    tokio::spawn(asker.run(stop.subscribe()));
 }
 
 /// Starts the RPC and the metrics server; both end when `stop` turns true.

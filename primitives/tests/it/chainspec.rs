@@ -38,6 +38,7 @@ fn spec() -> ChainSpec {
         }),
         gas_limit: 30_000_000,
         max_block_bytes: 1 << 20,
+        essential: Default::default(),
         fees: Fees::Eip1559 { initial_base_fee: 1_000_000_000, min_base_fee: 1 },
         forks: [(Height(0), EvmFork::Prague), (Height(100), EvmFork::Osaka)].into(),
         validators: (1..=4).map(validator).collect(),
@@ -90,6 +91,19 @@ fn json_comes_back_the_same() {
 }
 
 #[test]
+fn essential_accounts_are_part_of_the_hash_where_there_are_any() {
+    let with = |accounts: &[u8]| ChainSpec {
+        essential: accounts.iter().map(|b| Address::repeat_byte(*b)).collect(),
+        ..spec()
+    };
+    assert!(!spec().to_json().contains("essential"), "chains without them stay as they are");
+    let hashes: BTreeSet<B256> = [&[][..], &[1], &[2], &[1, 2]].into_iter().map(|a| with(a).hash()).collect();
+    assert_eq!(hashes.len(), 4);
+    let back = ChainSpec::from_json(&with(&[1, 2]).to_json()).unwrap();
+    assert_eq!(back, with(&[1, 2]));
+}
+
+#[test]
 fn unknown_keys_are_refused_wherever_they_are() {
     let json = spec().to_json();
     let zero = ChainSpec { fees: Fees::Zero, ..spec() }.to_json();
@@ -131,6 +145,9 @@ fn every_range_has_an_error_that_names_its_field() {
         ("`gasLimit`", |s| s.gas_limit = (1 << 40) + 1),
         ("`maxBlockBytes`", |s| s.max_block_bytes = 256 * 1024 - 1),
         ("`maxBlockBytes`", |s| s.max_block_bytes = 16 * 1024 * 1024 + 1),
+        ("`essential`", |s| {
+            s.essential = (0..1025).map(|i| Address::left_padding_from(&u16::to_be_bytes(i))).collect()
+        }),
         ("`fees`", |s| s.fees = Fees::Eip1559 { initial_base_fee: 1, min_base_fee: 2 }),
         ("`forks`", |s| s.forks.clear()),
         ("`forks`", |s| {

@@ -156,6 +156,8 @@ fn wire_messages() {
         entry("blocks_response", wire::BlocksResponse(vec![raw(b"block")]).encode()),
         entry("block_by_hash_request", wire::BlockByHashRequest { hash: GENESIS, height: Height(1) }.encode()),
         entry("block_by_hash_response.none", wire::BlockByHashResponse(None).encode()),
+        entry("status_request", samples::status_request().encode()),
+        entry("status_response", samples::status_response().encode()),
         entry("head_announce", wire::HeadAnnounce { height: Height(1), hash: GENESIS }.encode()),
     ];
     golden("wire_messages", &values);

@@ -9,3 +9,4 @@ mod golden;
 mod limits;
 mod round_trip;
 mod samples;
+mod status;

@@ -240,3 +240,23 @@ pub fn receipts() -> Vec<Receipt> {
     };
     vec![full, failed]
 }
+
+pub fn status_request() -> basalt_proto::status::StatusRequest {
+    basalt_proto::status::StatusRequest { known: vec![(SecretKey::from_bytes(&[5; 32]).public_key(), 7)] }
+}
+
+pub fn status_response() -> basalt_proto::status::StatusResponse {
+    let key = SecretKey::from_bytes(&[6; 32]);
+    let record = basalt_proto::status::NodeRecord {
+        node_key: key.public_key(),
+        sequence: 1_700_000_000_000,
+        name: "node0".into(),
+        organisation: "Example".into(),
+        software: "basalt/0.1.0".into(),
+        address: "/ip4/127.0.0.1/tcp/1".into(),
+        height: 9,
+        validator: Some(basalt_proto::wire::ValidatorProof::sign(&SecretKey::from_bytes(&[7; 32]), GENESIS, b"peer")),
+        signature: basalt_primitives::Signature([0; 64]),
+    };
+    basalt_proto::status::StatusResponse { received_at_ms: 1, sent_at_ms: 2, records: vec![record.sign(&key, GENESIS)] }
+}

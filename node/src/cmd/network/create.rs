@@ -214,6 +214,7 @@ fn chain_spec(spec: &NetworkSpec, nodes: &[NewNode]) -> anyhow::Result<ChainSpec
         consensus: spec.consensus(),
         gas_limit: spec.block.gas_limit,
         max_block_bytes: spec.block.max_bytes,
+        essential: spec.essential.clone(),
         fees: spec.fees(),
         forks: spec.forks(),
         validators: validators.collect(),

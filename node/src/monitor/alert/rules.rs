@@ -1,6 +1,7 @@
 //! What is measured against which threshold: from an observation and the thresholds in force to readings. Pure.
 
 use basalt_primitives::Millis;
+use serde::Serialize;
 
 use super::{AlertKind, Reading, Rule, Severity, Side};
 use crate::monitor::settings::TpsThreshold;
@@ -70,7 +71,8 @@ pub struct Observation {
 }
 
 /// Thresholds of all but TPS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Thresholds {
     /// A node not seen for this long is down.
     pub node_down_ms: Millis,

@@ -17,7 +17,7 @@ use crate::network::{
     queue::FrameQueue,
     session,
     shared::{Context, Offence},
-    streams,
+    status, streams,
     sync::{self, Kind},
     wire::{self, Hello},
 };
@@ -92,6 +92,13 @@ impl Session {
                 session::read_consensus(context, peer, budget, stream).await;
                 drop(permit);
             });
+        } else if *protocol == protocols.status {
+            if !self.requests.take(1.0, Instant::now()) {
+                context.shared.stats.refused_requests.inc();
+                return None;
+            }
+            let permit = Arc::clone(&self.served).try_acquire_owned().ok()?;
+            self.tasks.spawn(status::serve(context, peer, stream, permit));
         } else {
             let kind = if *protocol == protocols.blocks_by_range { Kind::Range } else { Kind::Hash };
             if !self.requests.take(1.0, Instant::now()) {

@@ -1,11 +1,12 @@
 //! What honest peers send each other.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use basalt_primitives::{B256, Bytes};
+use basalt_primitives::{B256, Bytes, SecretKey, Signature};
+use basalt_proto::status::{NodeRecord, StatusRequest};
 
 use super::harness::{Blocks, Node, eventually, mesh, plan, soon, validator_key};
-use crate::network::{BatchVerdict, ConsensusTarget, PeerEvent, PeerId, RequestError};
+use crate::network::{BatchVerdict, ConsensusTarget, PeerEvent, PeerId, RequestError, StatusSource};
 
 fn message(n: u32, size: usize) -> Bytes {
     let mut m = vec![7; size.max(4)];
@@ -251,4 +252,41 @@ async fn heads_are_announced_and_only_the_newest_matters() {
         heads += usize::from(matches!(event, PeerEvent::Head { .. }));
     }
     assert!(heads < 100, "{heads} announcements for one new head");
+}
+
+#[derive(Debug)]
+struct Records(Vec<NodeRecord>);
+
+impl StatusSource for Records {
+    fn newer(&self, request: &StatusRequest) -> Vec<NodeRecord> {
+        let unknown = |r: &&NodeRecord| request.known.iter().all(|(key, _)| *key != r.node_key);
+        self.0.iter().filter(unknown).cloned().collect()
+    }
+}
+
+#[tokio::test]
+async fn peers_tell_their_clocks_and_the_nodes_they_know() {
+    let nodes = mesh(2).await;
+    let key = SecretKey::from_bytes(&[9; 32]);
+    let record = NodeRecord {
+        node_key: key.public_key(),
+        sequence: 1,
+        name: "far away".into(),
+        organisation: String::new(),
+        software: "test/9".into(),
+        address: String::new(),
+        height: 3,
+        validator: None,
+        signature: Signature([0; 64]),
+    };
+    let record = record.sign(&key, B256::repeat_byte(0xaa));
+    let (asker, asked) = (&nodes[0].handle, &nodes[1]);
+    let ask = |known| soon(asker.exchange_status(asked.id(), StatusRequest { known }));
+    let exchange = ask(Vec::new()).await.expect("an answer before there is a source");
+    assert!(exchange.records.is_empty(), "{exchange:?}");
+    assert!(exchange.clock_offset_ms.is_some_and(|ms| ms.abs() < 2_000), "one machine, one clock: {exchange:?}");
+    asked.handle.serve_status(Arc::new(Records(vec![record.clone()])));
+    assert_eq!(ask(Vec::new()).await.expect("an answer").records, std::slice::from_ref(&record));
+    assert!(ask(vec![(record.node_key, 1)]).await.expect("an answer").records.is_empty());
+    assert!(asker.exchange_status(PeerId::random(), StatusRequest::default()).await.is_err(), "nobody there");
 }

@@ -9,9 +9,12 @@ use super::{
     },
     may_change,
 };
+use crate::monitor::logging::{self, LogError};
 
 pub(super) fn add(r: &mut Registry) {
     r.quick("admin_nodeInfo", &[], |c: &Call, ()| Ok(node_info(c)));
+    r.quick("admin_logLevel", &[], |_: &Call, ()| Ok(logging::level()));
+    r.quick("admin_setLogLevel", &["level"], |c: &Call, (level,): (String,)| set_log_level(c, &level));
     r.quick("admin_peers", &[], |c: &Call, ()| Ok(c.app.ports.network.peers()));
     r.waiting("admin_addPeer", &["address"], |c: Call, (address,): (String,)| async move {
         may_change(&c)?;
@@ -22,6 +25,16 @@ pub(super) fn add(r: &mut Registry) {
         may_change(&c)?;
         c.app.ports.network.remove_peer(&peer).await.map_err(RpcError::params)
     });
+}
+
+/// Until the next start; `node.toml` is not changed.
+fn set_log_level(c: &Call, level: &str) -> Result<String, RpcError> {
+    may_change(c)?;
+    match logging::set_level(level) {
+        Ok(()) => Ok(level.to_owned()),
+        Err(e @ LogError::Level(..)) => Err(RpcError::params(e.to_string())),
+        Err(e) => Err(RpcError::server(e.to_string())),
+    }
 }
 
 fn node_info(c: &Call) -> Value {

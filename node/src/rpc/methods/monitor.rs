@@ -7,6 +7,7 @@ use super::{
     super::{
         RpcError, dispatch,
         registry::{Call, Registry},
+        reports,
         types::Given,
     },
     may_change,
@@ -18,6 +19,9 @@ use crate::monitor::{
 };
 
 pub(super) fn add(r: &mut Registry) {
+    r.quick("monitor_status", &[], |c: &Call, ()| Ok(reports::status(&c.app)));
+    r.quick("monitor_nodes", &[], |c: &Call, ()| Ok(reports::nodes(&c.app)));
+    r.quick("monitor_resources", &[], |c: &Call, ()| Ok(reports::resources(&c.app)));
     r.quick("monitor_tps", &[], |c: &Call, ()| Ok(c.app.monitor.tps()));
     r.blocking(
         "monitor_setTpsThreshold",

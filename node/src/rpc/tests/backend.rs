@@ -83,6 +83,7 @@ pub fn spec() -> ChainSpec {
         consensus: serde_json::from_value(consensus).expect("pbft"),
         gas_limit: 30_000_000,
         max_block_bytes: 1 << 20,
+        essential: Default::default(),
         fees: chainspec::Fees::Eip1559 { initial_base_fee: 1_000, min_base_fee: 7 },
         forks: BTreeMap::from([(Height::GENESIS, chainspec::EvmFork::Osaka)]),
         validators: vec![chainspec::GenesisValidator {

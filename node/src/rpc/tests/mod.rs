@@ -5,6 +5,7 @@ mod conformance;
 mod methods;
 mod monitor;
 mod openrpc;
+mod rest;
 mod schema;
 mod websocket;
 

@@ -12,6 +12,11 @@ use super::{
 };
 use crate::{
     mempool::test_util,
+    monitor::{
+        View, logging,
+        nodes::NodeView,
+        resources::{Disk, Resources, Transfer},
+    },
     rpc::openrpc::{Catalogue, Document},
 };
 
@@ -141,15 +146,35 @@ fn is_of_websocket(method: &str) -> bool {
     method.ends_with("_subscribe") || method.ends_with("_unsubscribe")
 }
 
+/// Everything that may be null is there.
+fn monitor_view() -> View {
+    let moved = Some(Transfer { in_bytes: 1, out_bytes: 2, in_per_second: 0.5, out_per_second: 0.25 });
+    let node = NodeView {
+        id: Some("id".into()),
+        role: "follower",
+        height: Some(1),
+        last_seen_ms: Some(0),
+        ..NodeView::default()
+    };
+    let resources = Resources { disk: Some(Disk::default()), io: moved, network: moved, ..Resources::default() };
+    let nodes = vec![NodeView { is_self: true, ..node.clone() }, node];
+    View { resources, nodes, clock_offset_ms: Some(-3), clock_peers: 1 }
+}
+
 #[tokio::test]
 async fn answers_are_as_the_document_says() {
     let fake = Fake::new();
     fake.admit(vec![native(2, 0), native(2, 2)]);
     let app = fake.app(crate::rpc::RpcConfig { admin: true, ..Default::default() });
     let schemas = schema::Schemas(call(&app, "rpc_discover", json!([])).await);
+    // Another test of this process may have set it up already.
+    let _ = logging::init(&logging::LogConfig::default());
+    app.monitor.show(monitor_view());
     let hash = fake.view(Height(1)).hash;
     let native = one_of_each().pop().expect("the last is native").hash();
     let mut calls = vec![
+        ("admin_logLevel", json!([])),
+        ("admin_setLogLevel", json!(["info,basalt_node::rpc=debug"])),
         ("admin_nodeInfo", json!([])),
         ("admin_peers", json!([])),
         ("admin_addPeer", json!(["/ip4/1.2.3.4/tcp/1"])),
@@ -173,6 +198,9 @@ async fn answers_are_as_the_document_says() {
         ("eth_getUncleByBlockNumberAndIndex", json!(["0x1", "0x0"])),
         ("eth_getUncleCountByBlockHash", json!([hash])),
         ("eth_getUncleCountByBlockNumber", json!(["0x1"])),
+        ("monitor_status", json!([])),
+        ("monitor_nodes", json!([])),
+        ("monitor_resources", json!([])),
         ("monitor_tps", json!([])),
         ("monitor_setTpsThreshold", json!({ "upper": 10, "lower": null, "windowSeconds": 5 })),
         ("monitor_alerts", json!([])),
@@ -185,6 +213,8 @@ async fn answers_are_as_the_document_says() {
         ("rpc_modules", json!([])),
         ("txpool_content", json!([])),
         ("txpool_contentFrom", json!([test_util::address(2)])),
+        ("txpool_explain", json!([test_util::address(2)])),
+        ("txpool_explain", json!([hash])),
         ("txpool_inspect", json!([])),
         ("web3_clientVersion", json!([])),
         ("web3_sha3", json!(["0x"])),

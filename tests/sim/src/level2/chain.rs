@@ -70,6 +70,7 @@ impl Setup {
             consensus: Consensus::Pbft(params),
             gas_limit: 30_000_000,
             max_block_bytes: 1 << 20,
+            essential: Default::default(),
             fees: fees[(mixed / 12 % 2) as usize].clone(),
             forks: BTreeMap::from([(Height::GENESIS, EvmFork::Osaka)]),
             validators: keys.iter().enumerate().map(validator).collect(),

@@ -1,8 +1,14 @@
 //! What the pool promises: limits hold, order is right, errors are the ones clients know.
 
+mod explain;
+mod flood;
+mod invariants;
+mod lanes;
+mod limits;
+mod model;
+
 use alloy_primitives::{Address, Bytes, U256};
 use basalt_primitives::{Height, Transaction, chainspec::EvmFork, tx::NativeTx};
-use proptest::prelude::*;
 
 use super::{
     test_util::{address, sign, transfer},
@@ -43,7 +49,7 @@ fn order(pool: &Mempool, base_fee: u64) -> Vec<(Address, u64)> {
 }
 
 fn block<'a>(accounts: &'a [(Address, AccountView)], next: u64) -> BlockUpdate<'a> {
-    BlockUpdate { accounts, included: &[], next_height: Height(next), base_fee: 0, now_ms: 2_000 }
+    BlockUpdate { accounts, included: &[], skipped: &[], next_height: Height(next), base_fee: 0, now_ms: 2_000 }
 }
 
 #[test]
@@ -153,11 +159,21 @@ fn a_replacement_pays_ten_percent_more() {
 }
 
 #[test]
-fn where_gas_is_free_an_equal_price_replaces() {
+fn where_gas_is_free_a_transaction_can_be_cancelled_once() {
     let mut pool = pool();
-    put(&mut pool, priced(1, 0, 0)).expect("taken");
-    let cancel = sign(1, NativeTx { value: U256::ZERO, ..transfer(0) });
-    assert!(put(&mut pool, cancel).expect("cancels").replaced.is_some());
+    let first = put(&mut pool, priced(1, 0, 0)).expect("taken").tx.hash();
+    let other = sign(1, NativeTx { value: U256::from(2), ..transfer(0) });
+    let text = put(&mut pool, other).expect_err("free transactions do not chase each other").to_string();
+    assert!(text.starts_with("replacement transaction underpriced") && text.contains("0 wei without data"), "{text}");
+    let nothing = NativeTx { value: U256::ZERO, to: Some(address(1)), ..transfer(0) };
+    let cancel = put(&mut pool, sign(1, nothing.clone())).expect("cancels");
+    assert_eq!(cancel.replaced, Some(first));
+    let again = sign(1, NativeTx { gas_limit: 22_000, ..nothing });
+    assert!(matches!(put(&mut pool, again), Err(PoolError::FreeReplacement { nonce: 0, .. })));
+    assert!(put(&mut pool, priced(1, 0, 1)).expect("whoever pays replaces").replaced.is_some());
+    let told = pool.explain(&first).expect("remembered");
+    assert_eq!((told.state, told.sender), (Standing::Gone, Some(address(1))));
+    assert!(told.reason.contains(&cancel.tx.hash().to_string()), "{told:?}");
 }
 
 #[test]
@@ -207,47 +223,6 @@ fn a_block_takes_out_what_it_used() {
 }
 
 #[test]
-fn what_waits_beyond_a_gap_expires() {
-    let mut pool = pool();
-    put(&mut pool, priced(1, 1, 0)).expect("waits");
-    put(&mut pool, priced(2, 0, 0)).expect("executable");
-    let later = 1_000 + MempoolConfig::default().queued_lifetime_ms + 1;
-    assert_eq!(pool.on_block(&BlockUpdate { now_ms: later, ..block(&[], 11) }).len(), 1);
-    assert_eq!(pool.len(), 1, "an executable one does not expire");
-}
-
-#[test]
-fn a_full_pool_gives_up_the_distant_before_the_executable() {
-    let mut pool = Mempool::new(MempoolConfig { max_transactions: 3, ..MempoolConfig::default() });
-    put(&mut pool, priced(1, 0, 1)).expect("executable");
-    let near = put(&mut pool, priced(2, 1, 9)).expect("queued").tx.hash();
-    let far = put(&mut pool, priced(3, 5, 9)).expect("queued").tx.hash();
-    assert_eq!(put(&mut pool, priced(4, 6, 99)).expect_err("further than all").kind(), "full");
-    assert_eq!(put(&mut pool, priced(4, 3, 9)).expect("nearer than one").evicted, [far]);
-    put(&mut pool, priced(5, 0, 0)).expect("executable");
-    assert_eq!(put(&mut pool, priced(6, 0, 0)).expect("executable").evicted, [near]);
-    // Only executable ones now: the cheapest, of these the newest, gives way to one that pays more, to none else.
-    assert_eq!(put(&mut pool, priced(7, 0, 0)).expect_err("pays no more").kind(), "full");
-    assert_eq!(put(&mut pool, priced(7, 1, 50)).expect_err("not executable").kind(), "full");
-    assert_eq!(put(&mut pool, priced(7, 0, 2)).expect("pays more").evicted.len(), 1);
-    assert!(pool.contains(&priced(5, 0, 0).hash()), "the older of the two cheapest stays");
-    assert!(!pool.contains(&priced(6, 0, 0).hash()));
-}
-
-#[test]
-fn bytes_are_limited_too() {
-    let big = |seed, fee| {
-        let tx = NativeTx { input: vec![0; 50_000].into(), gas_limit: 2_000_000, ..transfer(0) };
-        sign(seed, NativeTx { max_fee_per_gas: fee, max_priority_fee_per_gas: fee, ..tx })
-    };
-    let mut pool = Mempool::new(MempoolConfig { max_bytes: 110_000, ..MempoolConfig::default() });
-    put(&mut pool, big(1, 1)).expect("fits");
-    put(&mut pool, big(2, 2)).expect("fits");
-    assert_eq!(put(&mut pool, big(3, 1)).expect_err("too much").kind(), "full");
-    assert_eq!(put(&mut pool, big(3, 3)).expect("pays more").evicted, [big(1, 1).hash()]);
-}
-
-#[test]
 fn work_is_known_since_it_came() {
     let mut pool = pool();
     assert_eq!(pool.work_since_ms(), None);
@@ -257,140 +232,4 @@ fn work_is_known_since_it_came() {
     assert_eq!(pool.work_since_ms(), Some(1_000));
     pool.on_block(&block(&[(address(1), rich(2))], 11));
     assert_eq!(pool.work_since_ms(), None);
-}
-
-#[derive(Clone, Debug)]
-enum Op {
-    Insert {
-        seed: u8,
-        nonce: u64,
-        fee: u128,
-        data: usize,
-        until: Option<u64>,
-    },
-    /// Runs this many of the best executable ones in a block.
-    Block {
-        take: usize,
-    },
-    Remove {
-        seed: u8,
-        nonce: u64,
-    },
-    Impoverish {
-        seed: u8,
-        balance: u64,
-    },
-}
-
-fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![
-        8 => (0..6u8, 0..24u64, 0..5u128, 0..200usize, proptest::option::of(10..40u64))
-            .prop_map(|(seed, nonce, fee, data, until)| Op::Insert { seed, nonce, fee, data, until }),
-        1 => (0..6usize).prop_map(|take| Op::Block { take }),
-        1 => (0..6u8, 0..24u64).prop_map(|(seed, nonce)| Op::Remove { seed, nonce }),
-        1 => (0..6u8, 0..500_000u64).prop_map(|(seed, balance)| Op::Impoverish { seed, balance }),
-    ]
-}
-
-/// The chain that the pool under test sees.
-struct World {
-    pool: Mempool,
-    accounts: Vec<AccountView>,
-    next: u64,
-}
-
-impl World {
-    fn new() -> Self {
-        let config = MempoolConfig {
-            max_transactions: 16,
-            max_bytes: 20 * 1024,
-            max_per_sender: 7,
-            max_nonce_gap: 5,
-            ..MempoolConfig::default()
-        };
-        Self { pool: Mempool::new(config), accounts: vec![rich(0); 6], next: 10 }
-    }
-
-    fn apply(&mut self, op: Op) {
-        match op {
-            Op::Insert { seed, nonce, fee, data, until } => self.insert(seed, nonce, fee, data, until),
-            Op::Block { take } => self.block(take),
-            Op::Remove { seed, nonce } => {
-                let hash = self.pool.content_of(&address(seed)).pending.get(nonce as usize).map(|t| t.hash());
-                hash.iter().for_each(|h| assert!(self.pool.remove(h).is_some()));
-            }
-            Op::Impoverish { seed, balance } => {
-                self.accounts[usize::from(seed)].balance = U256::from(balance);
-                self.pool.on_block(&block(&[(address(seed), self.accounts[usize::from(seed)])], self.next));
-            }
-        }
-        self.pool.assert_invariants();
-        self.assert_consecutive();
-    }
-
-    fn insert(&mut self, seed: u8, nonce: u64, fee: u128, data: usize, until: Option<u64>) {
-        let tx = NativeTx {
-            max_fee_per_gas: fee,
-            max_priority_fee_per_gas: fee,
-            input: vec![0; data].into(),
-            gas_limit: 100_000,
-            valid_until: until.map(Height),
-            ..transfer(nonce)
-        };
-        let before = self.pool.content();
-        let ctx = PoolContext { next_height: Height(self.next), ..ctx() };
-        match self.pool.insert(sign(seed, tx), self.accounts[usize::from(seed)], &ctx) {
-            Err(_) => assert_eq!(hashes(&before), hashes(&self.pool.content()), "a refusal changes nothing"),
-            Ok(inserted) => {
-                let executable = |h| before.values().any(|s| s.pending.iter().any(|t| t.hash() == h));
-                if inserted.evicted.into_iter().any(executable) {
-                    assert!(inserted.ready, "only an executable one displaces an executable one");
-                    assert_eq!(self.pool.status().queued, 0, "nothing distant stays when an executable one went");
-                }
-            }
-        }
-    }
-
-    fn block(&mut self, take: usize) {
-        let txs: Vec<_> = self.pool.ready(0, Height(self.next)).take(take).cloned().collect();
-        for t in &txs {
-            let seed = (0..6u8).find(|s| address(*s) == t.sender()).expect("one of ours");
-            self.accounts[usize::from(seed)].nonce += 1;
-        }
-        self.next += 1;
-        let accounts: Vec<_> = (0..6u8).map(|s| (address(s), self.accounts[usize::from(s)])).collect();
-        let included: Vec<_> = txs.iter().map(|t| t.hash()).collect();
-        let dropped = self.pool.on_block(&BlockUpdate { included: &included, ..block(&accounts, self.next) });
-        assert!(included.iter().all(|h| !self.pool.contains(h) && !dropped.contains(h)));
-    }
-
-    /// What the proposer is given can be executed in that order, and pays no less than what follows from other senders.
-    fn assert_consecutive(&self) {
-        let mut next: Vec<u64> = self.accounts.iter().map(|a| a.nonce).collect();
-        let mut count = 0;
-        for t in self.pool.ready(0, Height(self.next)) {
-            let seed = (0..6u8).find(|s| address(*s) == t.sender()).expect("one of ours");
-            assert_eq!(t.payload().nonce(), next[usize::from(seed)]);
-            next[usize::from(seed)] += 1;
-            count += 1;
-        }
-        assert!(count <= self.pool.status().pending);
-        assert_eq!(self.pool.has_ready(0, Height(self.next)), count > 0);
-    }
-}
-
-fn hashes(content: &PoolContent) -> std::collections::BTreeSet<alloy_primitives::B256> {
-    content.values().flat_map(|s| s.pending.iter().chain(&s.queued)).map(|t| t.hash()).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
-    #[test]
-    fn no_sequence_of_events_breaks_an_invariant(ops in proptest::collection::vec(op(), 1..120)) {
-        let mut world = World::new();
-        for op in ops {
-            world.apply(op);
-        }
-    }
 }

@@ -1,0 +1,96 @@
+//! Why a transaction is stuck, or gone.
+
+use super::*;
+
+#[test]
+fn what_is_stuck_is_explained_with_a_mend() {
+    let mut pool = pool();
+    let at_five = PoolContext { base_fee: 5, ..ctx() };
+    let mut put = |tx| pool.insert(tx, rich(0), &at_five).expect("taken").tx.hash();
+    let ready = put(priced(1, 0, 9));
+    let cheap = put(priced(1, 1, 3));
+    let behind = put(priced(1, 2, 9));
+    let far = put(priced(1, 7, 9));
+    let later = put(sign(2, NativeTx { max_fee_per_gas: 9, valid_from: Height(20), ..transfer(0) }));
+    let told = |hash| {
+        let e = pool.explain(&hash).expect("known");
+        (e.state, format!("{}; {}", e.reason, e.mend))
+    };
+    let expect = |hash, state, words: &[&str]| {
+        let (found, text) = told(hash);
+        assert_eq!(found, state, "{text}");
+        words.iter().for_each(|w| assert!(text.contains(w), "{w:?} is not in {text:?}"));
+    };
+    expect(ready, Standing::Ready, &["0 transactions are before it", "consensus_explain"]);
+    expect(cheap, Standing::Waiting, &["offers 3 wei", "asks for 5", "same nonce"]);
+    expect(behind, Standing::Waiting, &["nonce 1", "must go first", "asks for 5"]);
+    expect(
+        far,
+        Standing::Queued,
+        &["4 earlier nonces of its sender are missing here", "send the transaction with nonce 3"],
+    );
+    expect(later, Standing::Waiting, &["valid from block 20"]);
+    assert_eq!(pool.explain_sender(&address(1)).and_then(|e| e.hash), Some(cheap), "what holds up the others");
+    assert_eq!(pool.explain_sender(&address(9)), None);
+    pool.remove(&cheap, "its code is broken");
+    let gone = pool.explain(&cheap).expect("remembered");
+    assert!(gone.state == Standing::Gone && gone.reason.contains("its code is broken"), "{gone:?}");
+}
+
+fn told(pool: &Mempool, hash: alloy_primitives::B256) -> (Standing, String, String) {
+    let e = pool.explain(&hash).expect("known");
+    assert!(!e.mend.is_empty() && e.sender.is_some() && e.nonce.is_some(), "{e:?}");
+    (e.state, e.reason, e.mend)
+}
+
+#[test]
+fn a_place_in_the_queue_is_told() {
+    let mut pool = pool();
+    (0..3).for_each(|n| drop(put(&mut pool, priced(1, n, 9)).expect("taken")));
+    let mine = put(&mut pool, priced(2, 0, 5)).expect("taken").tx.hash();
+    let next = put(&mut pool, priced(2, 1, 5)).expect("taken").tx.hash();
+    assert!(told(&pool, mine).1.contains("block 10: 3 transactions are before it, 0 of them of its own sender"));
+    assert!(told(&pool, next).1.contains("4 transactions are before it, 1 of them of its own sender"));
+}
+
+#[test]
+fn whatever_left_is_remembered_with_its_reason() {
+    let mut pool = pool();
+    let insert = |pool: &mut Mempool, tx, account| pool.insert(tx, account, &ctx()).expect("taken").tx.hash();
+    let poor = AccountView { nonce: 0, balance: U256::from(1) };
+    let unpayable = insert(&mut pool, sign(1, transfer(0)), poor);
+    let used = insert(&mut pool, sign(2, transfer(0)), rich(0));
+    let expired = insert(&mut pool, sign(3, NativeTx { valid_until: Some(Height(10)), ..transfer(0) }), rich(0));
+    let skipped = insert(&mut pool, sign(4, transfer(0)), rich(0));
+    let accounts = [(address(1), AccountView { nonce: 0, balance: U256::ZERO }), (address(2), rich(1))];
+    let why = [(skipped, "it makes no sense".to_owned())];
+    pool.on_block(&BlockUpdate { skipped: &why, ..block(&accounts, 11) });
+    pool.assert_invariants();
+    let expect = |hash, standing, reason: &str, mend: &str| {
+        let (found, r, m) = told(&pool, hash);
+        assert!(found == standing && r.contains(reason) && m.contains(mend), "{found:?} {r:?} {m:?}");
+    };
+    expect(unpayable, Standing::Gone, "balance no longer covered it", "add funds");
+    expect(used, Standing::Gone, "with its nonce is in a block", "next nonce");
+    expect(expired, Standing::Gone, "valid until block 10", "later validUntil");
+    expect(skipped, Standing::Skipped, "block 10 carried it, but it could not run: it makes no sense", "sign it again");
+    let of = |seed| pool.explain_sender(&address(seed)).map(|e| (e.state, e.hash));
+    assert_eq!(of(1), Some((Standing::Gone, Some(unpayable))), "the last that left, when none waits");
+    assert_eq!(of(9), None);
+}
+
+#[test]
+fn what_rpc_refused_is_remembered_and_what_peers_sent_is_not() {
+    let mut pool = pool();
+    let poor = AccountView::default();
+    let tx = sign(1, transfer(0));
+    let hash = tx.hash();
+    pool.insert(tx, poor, &ctx()).expect_err("no money");
+    let (state, reason, _) = told(&pool, hash);
+    assert!(state == Standing::Refused && reason.contains("insufficient funds"), "{reason}");
+    assert_eq!(pool.explain_sender(&address(1)).and_then(|e| e.hash), Some(hash));
+    let tx = sign(2, transfer(0));
+    let hash = tx.hash();
+    pool.insert_from(tx, poor, &ctx(), Lane::Normal, Origin::Peer(1)).expect_err("no money");
+    assert_eq!(pool.explain(&hash), None);
+}
