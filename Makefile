@@ -16,7 +16,7 @@ BASALT := $(CARGO_TARGET_DIR)/debug/basalt
 NET ?= basalt-net
 NODES ?= 4
 
-.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench bench-peers perf
+.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench bench-peers perf fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ lint: ## format check and clippy
 soak: build ## load and kill nodes of a fresh network for a while (MINUTES=10), and simulate for as long
 	@tests/soak/run.sh $(or $(MINUTES),10)
 	@tests/soak/simulate.sh $(or $(MINUTES),10)
+
+fuzz: build ## throw N mutated inputs at every decoder (N=1000000)
+	@$(CARGO_TARGET_DIR)/debug/basalt-fuzz --executions $(or $(N),1000000)
 
 bench: build ## measure fresh networks of four validators, workload by workload (SECONDS_EACH=20)
 	@tests/bench/run.sh $(or $(SECONDS_EACH),20)

@@ -108,12 +108,56 @@ pub(crate) struct BlockState<'a> {
     new_code: B256Map<Bytecode>,
     /// Hashes of blocks that only a simulation knows.
     hashes: BTreeMap<u64, B256>,
+    /// What was read through, where somebody wants to know.
+    reads: Option<Reads>,
+}
+
+/// What was read of the state below, each once.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    pub(crate) accounts: Vec<(Address, Option<Account>)>,
+    pub(crate) slots: Vec<(Address, U256, U256)>,
 }
 
 impl<'a> BlockState<'a> {
     pub(crate) fn new(reader: &'a dyn StateReader, codes: &'a CodeCache) -> Self {
         let (accounts, new_code) = (AddressMap::default(), B256Map::default());
-        Self { reader, codes, accounts, new_code, hashes: BTreeMap::new() }
+        Self { reader, codes, accounts, new_code, hashes: BTreeMap::new(), reads: None }
+    }
+
+    /// As [`Self::new`], but remembers what is read of the state below.
+    pub(crate) fn recording(reader: &'a dyn StateReader, codes: &'a CodeCache) -> Self {
+        Self { reads: Some(Reads::default()), ..Self::new(reader, codes) }
+    }
+
+    /// What was read so far.
+    pub(crate) fn take_reads(&mut self) -> Reads {
+        self.reads.take().unwrap_or_default()
+    }
+
+    /// Whether all this is still so, and whoever read it would read the same now. Where nothing is known here, nothing has
+    /// changed since.
+    pub(crate) fn agrees(&self, reads: &Reads) -> bool {
+        let slot = |(address, slot, value): &(Address, U256, U256)| {
+            let storage = self.accounts.get(address).and_then(|e| e.storage.as_ref());
+            storage
+                .is_none_or(|s| s.slots.get(slot).map_or_else(|| !s.wiped || value.is_zero(), |k| k.current == *value))
+        };
+        let account = |(address, read): &(Address, _)| self.accounts.get(address).is_none_or(|e| e.current == *read);
+        reads.accounts.iter().all(account) && reads.slots.iter().all(slot)
+    }
+
+    /// Takes over what was read on another thread, where nothing is known here: it is what the reader would answer.
+    pub(crate) fn prime(&mut self, reads: Reads) {
+        for (address, account) in reads.accounts {
+            let known = self.accounts.entry(address);
+            known.or_insert(Entry { original: account, current: account, storage: None });
+        }
+        for (address, slot, value) in reads.slots {
+            if let Some(storage) = self.accounts.get_mut(&address).map(Entry::storage_mut).filter(|s| !s.wiped) {
+                storage.slots.entry(slot).or_insert(Slot { original: value, current: value });
+            }
+        }
     }
 
     /// The account as it is now, without remembering it.
@@ -173,6 +217,9 @@ impl<'a> BlockState<'a> {
             hash_map::Entry::Occupied(e) => Ok(e.into_mut()),
             hash_map::Entry::Vacant(e) => {
                 let account = self.reader.account(&address)?;
+                if let Some(reads) = &mut self.reads {
+                    reads.accounts.push((address, account));
+                }
                 Ok(e.insert(Entry { original: account, current: account, storage: None }))
             }
         }
@@ -209,6 +256,9 @@ impl<'a> BlockState<'a> {
         }
         let value = reader.storage(&address, slot)?;
         storage.slots.insert(slot, Slot { original: value, current: value });
+        if let Some(reads) = &mut self.reads {
+            reads.slots.push((address, slot, value));
+        }
         Ok(value)
     }
 

@@ -5,7 +5,10 @@ use std::{
     borrow::Borrow,
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use alloy_eips::eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
@@ -19,6 +22,7 @@ use revm::{
 };
 
 use crate::{
+    ahead::{self, Ahead},
     block_state::{BlockState, CodeCache},
     development,
     env::BlockEnv,
@@ -26,7 +30,7 @@ use crate::{
     ports::{StateError, StateReader},
     skip::SkipReason,
     system,
-    transfer::{TRANSFER_GAS, TransferRules, transfer},
+    transfer::{TRANSFER_GAS, TransferRules, reward, transfer},
 };
 
 /// After this many candidates that did not fit, a block counts as full.
@@ -101,13 +105,24 @@ pub struct Executor {
     overrides: Overrides,
     pub(crate) codes: CodeCache,
     fast_transfers: bool,
+    threads: AtomicUsize,
+    taken: AtomicU64,
+    again: AtomicU64,
 }
 
 impl Executor {
     /// An executor for a chain.
     #[must_use]
     pub fn new(spec: Arc<ChainSpec>) -> Self {
-        Self { spec, overrides: Overrides::new(), codes: CodeCache::default(), fast_transfers: true }
+        Self {
+            spec,
+            overrides: Overrides::new(),
+            codes: CodeCache::default(),
+            fast_transfers: true,
+            threads: AtomicUsize::new(1),
+            taken: AtomicU64::new(0),
+            again: AtomicU64::new(0),
+        }
     }
 
     /// Removes validators at the start of these blocks, as set overrides say (ADR-0015).
@@ -124,14 +139,38 @@ impl Executor {
         self
     }
 
+    /// Executes ordered blocks on this many threads, with the results of one; 1, the default, is the reference that the
+    /// others are compared with. Building stays sequential.
+    #[must_use]
+    pub fn with_threads(self, threads: usize) -> Self {
+        self.use_threads(threads);
+        self
+    }
+
+    /// As [`Self::with_threads`], from the next block on.
+    pub fn use_threads(&self, threads: usize) {
+        self.threads.store(threads.max(1), Ordering::Relaxed);
+    }
+
+    fn threads(&self) -> usize {
+        self.threads.load(Ordering::Relaxed)
+    }
+
+    /// Of the transactions that were run ahead of their turn, how many could be taken over and how many ran again.
+    #[must_use]
+    pub fn ran_ahead(&self) -> (u64, u64) {
+        (self.taken.load(Ordering::Relaxed), self.again.load(Ordering::Relaxed))
+    }
+
     /// The chain's rules.
     #[must_use]
     pub const fn spec(&self) -> &Arc<ChainSpec> {
         &self.spec
     }
 
-    /// Executes an ordered block, one transaction after the other. What cannot run is skipped and named.
-    pub fn execute<T: Borrow<Transaction>>(
+    /// Executes an ordered block. What cannot run is skipped and named. The result is that of running one transaction
+    /// after the other, on however many threads it was made.
+    pub fn execute<T: Borrow<Transaction> + Sync>(
         &self,
         env: &BlockEnv,
         txs: &[T],
@@ -141,12 +180,17 @@ impl Executor {
         let run = catch_unwind(AssertUnwindSafe(|| {
             let mut block = RunningBlock::open(self, env, state)?;
             let mut skipped = Vec::new();
-            for (index, tx) in txs.iter().map(Borrow::borrow).enumerate() {
-                at = index;
-                match block.run(tx, env.gas_limit - block.gas_used) {
-                    Ok(()) => {}
-                    Err(Failure::Skip(reason)) => skipped.push((index, tx.hash(), reason)),
-                    Err(Failure::Block(e)) => return Err(e),
+            let threads = self.threads();
+            let window = if threads > 1 { threads * ahead::WINDOW } else { txs.len().max(1) };
+            for (window, txs) in txs.chunks(window).enumerate().map(|(n, txs)| (n * window, txs)) {
+                let mut ahead = block.run_ahead(txs, threads).into_iter();
+                for (index, tx) in txs.iter().map(Borrow::borrow).enumerate() {
+                    at = window + index;
+                    match block.run_or_take(tx, env.gas_limit - block.gas_used, ahead.next()) {
+                        Ok(()) => {}
+                        Err(Failure::Skip(reason)) => skipped.push((at, tx.hash(), reason)),
+                        Err(Failure::Block(e)) => return Err(e),
+                    }
                 }
             }
             Ok(block.close(skipped))
@@ -302,6 +346,44 @@ impl<'a> RunningBlock<'a> {
         Ok(())
     }
 
+    /// Runs the transactions on several threads, as if each came next; nothing where there is one thread only.
+    fn run_ahead<T: Borrow<Transaction> + Sync>(&self, txs: &[T], threads: usize) -> Vec<Ahead> {
+        let executor = self.executor;
+        if threads < 2 || txs.len() < 2 {
+            return Vec::new();
+        }
+        let rules = ahead::Rules {
+            threads,
+            codes: &executor.codes,
+            block: self.env.to_revm(),
+            cfg: self.evm.ctx.cfg.clone(),
+            transfers: executor.fast_transfers.then_some(&self.rules),
+        };
+        ahead::run(&rules, &self.evm.ctx.journaled_state.database, txs)
+    }
+
+    /// As [`Self::run`], but takes over what running the transaction ahead has given, if it still holds.
+    fn run_or_take(&mut self, tx: &Transaction, gas_left: u64, ahead: Option<Ahead>) -> Result<(), Failure> {
+        let Some(Ahead { reads, ran }) = ahead else { return self.run(tx, gas_left) };
+        let state = &mut self.evm.ctx.journaled_state.database;
+        let holds = state.agrees(&reads);
+        let tried = !reads.accounts.is_empty();
+        state.prime(reads);
+        let Some((outcome, changes)) = ran.filter(|_| holds) else {
+            self.executor.again.fetch_add(u64::from(tried), Ordering::Relaxed);
+            return self.run(tx, gas_left);
+        };
+        self.admit(tx, gas_left)?;
+        let state = &mut self.evm.ctx.journaled_state.database;
+        state.commit(changes)?;
+        let tip = tx.payload().effective_gas_price(self.env.base_fee).map_or(0, |(_, tip)| tip);
+        reward(state, self.env.beneficiary, tip, outcome.gas_used)?;
+        self.executor.taken.fetch_add(1, Ordering::Relaxed);
+        self.gas_used += outcome.gas_used;
+        self.receipts.push(self.receipt(tx, outcome));
+        Ok(())
+    }
+
     /// As [`Self::run`], but a panic of the EVM costs only the transaction.
     fn run_guarded(&mut self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
         let run = catch_unwind(AssertUnwindSafe(|| self.run(tx, gas_left)));
@@ -338,9 +420,12 @@ impl<'a> RunningBlock<'a> {
     }
 
     fn run_evm(&mut self, tx: &Transaction) -> Result<Outcome, Failure> {
-        // An impersonated account may well be a contract.
+        // An impersonated account may well be a contract; whatever runs ahead or next is to be judged as ever.
+        let tx_env = evm::tx_env(tx)?;
         self.evm.ctx.cfg.disable_eip3607 = tx.is_unsigned();
-        let ran = self.evm.transact(evm::tx_env(tx)?).map_err(|e| match e {
+        let ran = self.evm.transact(tx_env);
+        self.evm.ctx.cfg.disable_eip3607 = false;
+        let ran = ran.map_err(|e| match e {
             EVMError::Transaction(e) => Failure::Skip(SkipReason::from_revm(
                 e,
                 tx.payload().max_fee_per_gas(),

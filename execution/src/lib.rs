@@ -5,6 +5,7 @@
 //! [`trie`], which answers with the new state root and the nodes to write. Nothing here writes to disk, and nothing knows
 //! how state is stored: execution owns the ports it reads through ([`ports`]).
 
+mod ahead;
 mod block_state;
 pub mod call;
 mod development;

@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 use alloy_primitives::{B256, Bytes};
 use basalt_primitives::{
     PublicKey, Signature,
-    system::{ED25519_VERIFY, ED25519_VERIFY_GAS, ED25519_VERIFY_WORD_GAS},
+    system::{
+        ED25519_VERIFY, ED25519_VERIFY_GAS, ED25519_VERIFY_WORD_GAS, HEADER_VERIFY, HEADER_VERIFY_GAS,
+        HEADER_VERIFY_WORD_GAS, header_proof::HeaderProof,
+    },
 };
 use revm::{
     handler::EthPrecompiles,
@@ -37,10 +40,32 @@ fn ed25519_verify(input: &[u8], gas_limit: u64) -> EthPrecompileResult {
     Ok(EthPrecompileOutput::new(gas, output))
 }
 
+eth_precompile_fn!(header_precompile, header_verify);
+
+/// Verifies a header with its certificate. As with signatures it never fails but for gas; what does not verify, and what is
+/// no proof, gives no output.
+fn header_verify(input: &[u8], gas_limit: u64) -> EthPrecompileResult {
+    let base = HEADER_VERIFY_GAS + input.len().div_ceil(32) as u64 * HEADER_VERIFY_WORD_GAS;
+    // Reading is paid for before it is done, and the signatures before they are checked.
+    if base > gas_limit {
+        return Err(PrecompileHalt::OutOfGas);
+    }
+    let Some(proof) = HeaderProof::decode(input) else { return Ok(EthPrecompileOutput::new(base, Bytes::new())) };
+    let gas = base + proof.signatures.len() as u64 * ED25519_VERIFY_GAS;
+    if gas > gas_limit {
+        return Err(PrecompileHalt::OutOfGas);
+    }
+    let words = proof.verify().map(|proven| proven.words(&proof.header).concat().into());
+    Ok(EthPrecompileOutput::new(gas, words.unwrap_or_default()))
+}
+
 fn extended(spec: PrecompileSpecId) -> Precompiles {
     let mut all = Precompiles::new(spec).clone();
-    let id = PrecompileId::Custom("ed25519_verify".into());
-    all.extend([Precompile::new(id, ED25519_VERIFY, ed25519_precompile)]);
+    let id = |name: &'static str| PrecompileId::Custom(name.into());
+    all.extend([
+        Precompile::new(id("ed25519_verify"), ED25519_VERIFY, ed25519_precompile),
+        Precompile::new(id("header_verify"), HEADER_VERIFY, header_precompile),
+    ]);
     all
 }
 

@@ -26,7 +26,7 @@ impl TransferRules {
     }
 
     /// Whether the transaction itself, whatever the state, is a plain transfer.
-    fn candidate(&self, payload: &Payload) -> Option<Address> {
+    pub(crate) fn candidate(&self, payload: &Payload) -> Option<Address> {
         let to = payload.to()?;
         let plain = match payload {
             Payload::Native(_) => true,
@@ -69,7 +69,7 @@ pub(crate) fn transfer(
         state.put(tx.sender(), paid)?;
         state.put(to, Account { balance: received, ..receiver })?;
     }
-    reward(state, env.beneficiary, tip)?;
+    reward(state, env.beneficiary, tip, TRANSFER_GAS)?;
     Ok(true)
 }
 
@@ -85,9 +85,14 @@ fn pay(payload: &Payload, from: Account, price: u128) -> Option<Account> {
 }
 
 /// The proposer's tip. The account is touched even by a tip of zero, so an empty one ceases to exist.
-fn reward(state: &mut BlockState<'_>, beneficiary: Address, tip: u128) -> Result<(), StateError> {
+pub(crate) fn reward(
+    state: &mut BlockState<'_>,
+    beneficiary: Address,
+    tip: u128,
+    gas_used: u64,
+) -> Result<(), StateError> {
     let account = state.account(beneficiary)?.unwrap_or_default();
-    let reward = U256::from(tip.wrapping_mul(u128::from(TRANSFER_GAS)));
+    let reward = U256::from(tip.wrapping_mul(u128::from(gas_used)));
     let balance = account.balance.checked_add(reward).unwrap_or(account.balance);
     state.put(beneficiary, Account { balance, ..account })
 }

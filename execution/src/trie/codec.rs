@@ -104,17 +104,12 @@ fn hex_prefix(key: &B256, from: usize, to: usize, leaf: bool) -> ([u8; 33], usiz
 /// Room for an encoded value: an account takes at most 110 bytes.
 struct ValueBuf {
     bytes: [u8; 112],
-    #[cfg(test)]
     raw: Vec<u8>,
 }
 
 impl ValueBuf {
     const fn new() -> Self {
-        Self {
-            bytes: [0; 112],
-            #[cfg(test)]
-            raw: Vec::new(),
-        }
+        Self { bytes: [0; 112], raw: Vec::new() }
     }
 
     fn encode(&mut self, value: &Value) -> &[u8] {
@@ -128,7 +123,6 @@ impl ValueBuf {
             Value::Account(a) => {
                 encode_account(a.account.nonce, &a.account.balance, a.storage_root, a.account.code_hash, &mut rest);
             }
-            #[cfg(test)]
             Value::Raw(b) => {
                 self.raw = b.to_vec();
                 return &self.raw;
@@ -152,7 +146,6 @@ fn encode_account(nonce: u64, balance: &impl Encodable, root: B256, code: B256, 
 pub(super) enum Leaves {
     Accounts,
     Slots,
-    #[cfg(test)]
     Raw,
 }
 
@@ -248,7 +241,6 @@ fn decode_value(mut value: &[u8], leaves: Leaves) -> Result<Value, Problem> {
     match leaves {
         Leaves::Slots => U256::decode(&mut value).map(Value::Slot).map_err(|_| "a slot that is no number"),
         Leaves::Accounts => decode_account(value),
-        #[cfg(test)]
         Leaves::Raw => Ok(Value::Raw(value.into())),
     }
 }

@@ -113,6 +113,30 @@ impl StateTrie {
         Ok(TrieBatch { root: self.root(), updates })
     }
 
+    /// As [`apply`](Self::apply), for a trie that is no state: hashed keys and values of any kind, `None` deletes. For
+    /// Ethereum's own trie tests and tests with clustered keys.
+    ///
+    /// # Errors
+    /// As [`apply`](Self::apply).
+    pub fn apply_raw(
+        &mut self,
+        ops: &[(B256, Option<Vec<u8>>)],
+        reader: &dyn TrieReader,
+    ) -> Result<TrieBatch, TrieError> {
+        self.begin()?;
+        let mut work = Work { reader, gone: Vec::new() };
+        let keys: Vec<B256> = ops.iter().map(|(key, _)| *key).collect();
+        let values = ops.iter().map(|(_, v)| v.as_ref().map(|v| NewValue::Raw(v.as_slice().into())));
+        let mut ops = sorted_ops(&keys, values.collect());
+        let warm = self.warm_root(&mut work, Leaves::Raw);
+        if let Err(e) = warm.and_then(|()| self.apply_ops(None, Leaves::Raw, self.root, &mut ops, &mut work)) {
+            self.discard();
+            return Err(e);
+        }
+        let writes = self.rehash_root();
+        Ok(TrieBatch { root: self.root(), updates: Writes::into_updates([writes, Writes::default()], work.gone) })
+    }
+
     /// Keeps the result of [`apply`](Self::apply), whose updates must be readable through the reader from now on, and
     /// brings memory back within the budget.
     pub fn commit(&mut self) {

@@ -89,13 +89,9 @@ pub(super) struct FullAccount {
 /// The value of a leaf. Accounts without code and storage, by far the most, are kept short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
-    Plain {
-        nonce: u64,
-        balance: [u64; 2],
-    },
+    Plain { nonce: u64, balance: [u64; 2] },
     Account(Box<FullAccount>),
     Slot(U256),
-    #[cfg(test)]
     Raw(Box<[u8]>),
 }
 
@@ -137,7 +133,6 @@ impl Value {
     fn heap_bytes(&self) -> usize {
         match self {
             Self::Account(_) => size_of::<FullAccount>() + 16,
-            #[cfg(test)]
             Self::Raw(b) => b.len() + 16,
             _ => 0,
         }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::{
     codec::Leaves,
     node::{Kid, Node, with_nibble},
-    update::{NewValue, read_node},
+    update::read_node,
     *,
 };
 use crate::MemoryState;
@@ -19,21 +19,6 @@ type Model = BTreeMap<B256, Vec<u8>>;
 type Step = (BTreeMap<B256, Option<Vec<u8>>>, Then);
 
 impl StateTrie {
-    fn apply_raw(&mut self, ops: &[(B256, Option<Vec<u8>>)], reader: &dyn TrieReader) -> Result<TrieBatch, TrieError> {
-        self.begin()?;
-        let mut work = Work { reader, gone: Vec::new() };
-        self.warm_root(&mut work, Leaves::Raw)?;
-        let keys: Vec<B256> = ops.iter().map(|(key, _)| *key).collect();
-        let values = ops.iter().map(|(_, v)| v.as_ref().map(|v| NewValue::Raw(v.as_slice().into())));
-        let mut ops = sorted_ops(&keys, values.collect());
-        if let Err(e) = self.apply_ops(None, Leaves::Raw, self.root, &mut ops, &mut work) {
-            self.discard();
-            return Err(e);
-        }
-        let writes = self.rehash_root();
-        Ok(TrieBatch { root: self.root(), updates: Writes::into_updates([writes, Writes::default()], work.gone) })
-    }
-
     /// Drops everything from memory.
     fn forget_all(&mut self) {
         self.root.iter_mut().for_each(|kid| evict::forget(&mut self.arena, kid));
@@ -182,55 +167,4 @@ fn a_failed_apply_changes_nothing() {
     let mut model: Model = ops.into_iter().map(|(k, v)| (k, v.expect("set"))).collect();
     apply_to_model(&mut model, &change);
     assert_eq!(trie.apply_raw(&change, &store).expect("mended").root, reference_root(&model));
-}
-
-/// The secure vectors of Ethereum's own tests. The plain ones have keys of any length, which state never has.
-#[test]
-fn ethereum_trie_tests() {
-    let names = ["trietest_secureTrie", "trieanyorder_secureTrie", "hex_encoded_securetrie_test"];
-    let Some(documents) = fixtures(&names) else { return };
-    let mut ran = 0;
-    for (name, test) in documents.iter().flat_map(|d| d.as_object().expect("tests by name")) {
-        let bytes = |v: &serde_json::Value| {
-            v.as_str().map(|s| s.strip_prefix("0x").map_or_else(|| s.into(), |h| hex::decode(h).expect("hex")))
-        };
-        let steps: Vec<(Vec<u8>, Option<Vec<u8>>)> = match &test["in"] {
-            serde_json::Value::Array(list) => {
-                list.iter().map(|kv| (bytes(&kv[0]).expect("a key"), bytes(&kv[1]))).collect()
-            }
-            other => other
-                .as_object()
-                .expect("a map")
-                .iter()
-                .map(|(k, v)| (bytes(&serde_json::Value::String(k.clone())).expect("a key"), bytes(v)))
-                .collect(),
-        };
-        let expected: B256 = test["root"].as_str().expect("a root").parse().expect("a hash");
-        let (mut trie, mut store) = (StateTrie::open(EMPTY_ROOT, 0), MemoryState::new());
-        for (key, value) in steps {
-            let batch = trie.apply_raw(&[(keccak256(key), value)], &store).expect("the store is whole");
-            store.apply_trie(&batch.updates);
-            trie.commit();
-        }
-        assert_eq!(trie.root(), expected, "{name}");
-        ran += 1;
-    }
-    assert!(ran >= 9, "only {ran} tests were found");
-}
-
-/// The named TrieTests; `None`, with a line that says so, where the data is not at hand.
-fn fixtures(names: &[&str]) -> Option<Vec<serde_json::Value>> {
-    let folder = std::env::var("BASALT_FIXTURES")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures").to_owned());
-    let archive = std::path::Path::new(&folder).join("ethereum-tests.tar.xz");
-    if !archive.exists() {
-        assert!(std::env::var_os("CI").is_none(), "{} must be there in CI", archive.display());
-        println!("skipped: {} is not there; get it from github.com/ethereum/tests", archive.display());
-        return None;
-    }
-    let files = names.iter().map(|n| format!("TrieTests/{n}.json"));
-    let out = std::process::Command::new("tar").arg("xJOf").arg(&archive).args(files).output().expect("tar runs");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    let documents = serde_json::Deserializer::from_slice(&out.stdout).into_iter();
-    Some(documents.map(|d| d.expect("JSON")).collect())
 }

@@ -22,7 +22,6 @@ pub(super) enum NewValue {
     /// An account; `None`: its storage stays what it is.
     Account(Account, Option<B256>),
     Slot(U256),
-    #[cfg(test)]
     Raw(Box<[u8]>),
 }
 
@@ -33,7 +32,6 @@ impl NewValue {
                 Value::account(account, root.unwrap_or_else(|| old.map_or(EMPTY_ROOT_HASH, Value::storage_root)))
             }
             Self::Slot(v) => Value::Slot(v),
-            #[cfg(test)]
             Self::Raw(b) => Value::Raw(b),
         }
     }

@@ -39,7 +39,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 41] = [
+const KEYS: [(&str, &str); 42] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -71,6 +71,7 @@ const KEYS: [(&str, &str); 41] = [
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),
     ("mempool", "max_per_sender"),
+    ("execution", "threads"),
     ("mempool", "max_peer_percent"),
     ("mempool", "journal"),
     ("storage", "cache_mib"),

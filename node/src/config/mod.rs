@@ -49,6 +49,9 @@ pub struct NodeConfig {
     /// Mempool limits.
     #[serde(default)]
     pub mempool: Mempool,
+    /// How blocks are executed.
+    #[serde(default)]
+    pub execution: Execution,
     /// Storage budget.
     #[serde(default)]
     pub storage: Storage,
@@ -205,6 +208,27 @@ impl Default for Mempool {
     }
 }
 
+/// How blocks are executed. The results are the same whatever is chosen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Execution {
+    /// Threads that execute a block; without it one, or on machines with more than two processors one for each, at most 8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+}
+
+impl Execution {
+    /// Most threads of a block.
+    const MAX_THREADS: usize = 64;
+
+    /// Threads that execute a block on a machine with so many processors.
+    #[must_use]
+    pub fn threads_on(&self, processors: usize) -> usize {
+        let chosen = if processors > 2 { processors.min(8) } else { 1 };
+        self.threads.unwrap_or(chosen)
+    }
+}
+
 /// Storage budget.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -278,6 +302,9 @@ impl NodeConfig {
         if self.mempool.max_transactions == 0 || self.mempool.max_mib == 0 || self.mempool.max_per_sender == 0 {
             return field("mempool", "limits must be above 0");
         }
+        if self.execution.threads.is_some_and(|n| !(1..=Execution::MAX_THREADS).contains(&n)) {
+            return field("execution.threads", "must be between 1 and 64");
+        }
         if !(1..=100).contains(&self.mempool.max_peer_percent) {
             return field("mempool.max_peer_percent", "must be between 1 and 100");
         }
@@ -286,5 +313,17 @@ impl NodeConfig {
         }
         self.monitor.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Execution;
+
+    #[test]
+    fn blocks_are_executed_on_several_threads_where_there_are_more_than_two_processors() {
+        let on = |threads, processors| Execution { threads }.threads_on(processors);
+        assert_eq!([on(None, 1), on(None, 2), on(None, 3), on(None, 64)], [1, 1, 3, 8]);
+        assert_eq!([on(Some(4), 2), on(Some(1), 64)], [4, 1]);
     }
 }

@@ -142,6 +142,8 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let overrides = config.consensus.overrides()?;
     let (chain, trie) =
         restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20, overrides)?;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    chain.executor.use_threads(config.execution.threads_on(processors));
     for height in chain.sets.overrides() {
         tracing::warn!(%height, "a set override is in force or was: the validators it declares lost have no say from this height on");
     }

@@ -5,6 +5,7 @@
 
 pub mod calls;
 pub mod evidence;
+pub mod header_proof;
 pub mod validators;
 
 use alloy_primitives::{Address, address};
@@ -21,6 +22,17 @@ pub const ED25519_VERIFY_GAS: u64 = 6_000;
 
 /// See [`ED25519_VERIFY_GAS`].
 pub const ED25519_VERIFY_WORD_GAS: u64 = 12;
+
+/// Precompile: verifies a header of a BFT chain of ours with its commit certificate. Input: [`header_proof::HeaderProof`].
+/// Output: [`header_proof::Proven::words`] if it verifies, else nothing.
+pub const HEADER_VERIFY: Address = address!("0x000000000000000000000000000000000B450102");
+
+/// Gas of [`HEADER_VERIFY`]: this much, [`HEADER_VERIFY_WORD_GAS`] for every begun 32 bytes of input, and, of an input that
+/// is a proof, [`ED25519_VERIFY_GAS`] for every signature. At most 256 validators sign, so it is below 1.6 million.
+pub const HEADER_VERIFY_GAS: u64 = 3_000;
+
+/// See [`HEADER_VERIFY_GAS`].
+pub const HEADER_VERIFY_WORD_GAS: u64 = 12;
 
 /// Who calls a system contract in the name of the protocol (the address of EIP-4788, EIP-7002 and their like).
 pub const SYSTEM_CALLER: Address = address!("0xfffffffffffffffffffffffffffffffffffffffe");

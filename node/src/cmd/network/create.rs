@@ -282,6 +282,7 @@ fn write_node(
         monitor: crate::monitor::config::MonitorConfig::default(),
         consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
+        execution: config::Execution::default(),
         storage: match chain.is_devnet() {
             // Whoever goes back to a snapshot needs the state of that time.
             true => config::Storage { mode: config::StorageMode::Archive, ..config::Storage::default() },
