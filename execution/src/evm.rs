@@ -45,6 +45,9 @@ pub(crate) fn watched<'a, I>(state: BlockState<'a>, block: RevmBlock, cfg: CfgEn
 /// A transaction as revm wants it. A native one follows the rules of EIP-1559.
 pub(crate) fn tx_env(tx: &Transaction) -> Result<TxEnv, SkipReason> {
     let payload = tx.payload();
+    if matches!(payload, Payload::Edit(_)) {
+        return Err(SkipReason::Unsupported("an edit of the state does not run in the EVM".into()));
+    }
     let mut env = TxEnv {
         tx_type: TransactionType::Eip1559 as u8,
         caller: tx.sender(),
@@ -115,12 +118,15 @@ pub(crate) fn log(log: alloy_primitives::Log) -> Log {
 impl Outcome {
     /// What a plain transfer leads to.
     pub(crate) const fn transfer() -> Self {
-        Self {
-            success: true,
-            gas_used: crate::transfer::TRANSFER_GAS,
-            contract_address: None,
-            logs: Vec::new(),
-            revert_data: Bytes::new(),
-        }
+        Self::success(crate::transfer::TRANSFER_GAS)
+    }
+
+    /// What an edit of the state leads to.
+    pub(crate) const fn edit() -> Self {
+        Self::success(0)
+    }
+
+    const fn success(gas_used: u64) -> Self {
+        Self { success: true, gas_used, contract_address: None, logs: Vec::new(), revert_data: Bytes::new() }
     }
 }

@@ -8,6 +8,7 @@
 mod ahead;
 mod block_state;
 pub mod call;
+mod development;
 pub mod env;
 mod evm;
 pub mod executor;

@@ -30,6 +30,7 @@ impl TransferRules {
         let to = payload.to()?;
         let plain = match payload {
             Payload::Native(_) => true,
+            Payload::Edit(_) => false,
             Payload::Ethereum(e) => {
                 (e.is_legacy() || e.is_eip2930() || e.is_eip1559()) && e.access_list().is_none_or(|l| l.is_empty())
             }

@@ -6,7 +6,7 @@ use std::{sync::Arc, thread, time::Duration};
 
 use basalt_primitives::{
     Address, B256, Bytes, Height, Transaction, ValidatorSet,
-    tx::{self, Unverified},
+    tx::{self, TxError, Unverified},
 };
 use basalt_storage::Reader as _;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -265,14 +265,23 @@ impl Admission {
     }
 
     fn insert(&self, unverified: Vec<Unverified>, origins: &[Origin]) -> Vec<Admitted> {
-        let verified = tx::verify_all(unverified);
+        self.insert_verified(tx::verify_all(unverified), origins)
+    }
+
+    /// Admits transactions of this node itself whose signatures are checked, or that need none; answers in the same places.
+    pub fn insert_own(&self, txs: Vec<Transaction>) -> Vec<Admitted> {
+        let origins = vec![Origin::Local; txs.len()];
+        self.insert_verified(txs.into_iter().map(Ok).collect(), &origins)
+    }
+
+    fn insert_verified(&self, verified: Vec<Result<Transaction, TxError>>, origins: &[Origin]) -> Vec<Admitted> {
         let state = self.chain.ledger.snapshot();
         let head = state.head();
         let header = head.block.header();
         let context = PoolContext {
             next_height: header.height.next(),
             base_fee: proposer::next_base_fee(&self.chain.spec, &head),
-            gas_limit: self.chain.spec.gas_limit,
+            gas_limit: self.chain.next_gas_limit(&head),
             fork: self.chain.spec.fork_at(header.height.next()),
             now_ms: self.clock.wall_ms(),
         };

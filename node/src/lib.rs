@@ -7,6 +7,7 @@ mod client;
 pub mod clock;
 pub mod cmd;
 pub mod config;
+pub mod dev;
 pub mod driver;
 pub mod evidence;
 pub mod explain;

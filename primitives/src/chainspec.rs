@@ -27,7 +27,8 @@ pub struct ChainSpec {
     pub genesis_time_ms: Millis,
     /// Hash function of blocks, native transactions and hash trees.
     pub hash_fn: HashFn,
-    /// Whether development methods (impersonate, mine, set balance) exist on this chain.
+    /// Whether this chain is for development: known accounts, plain keys. The methods that bend its rules (impersonate,
+    /// mine, set balance) exist only where `consensus.engine` is `dev` as well.
     pub development: bool,
     /// Consensus family and its parameters.
     pub consensus: Consensus,
@@ -59,7 +60,30 @@ pub enum Consensus {
     /// PBFT-style with equal votes.
     #[serde(rename = "pbft", rename_all = "camelCase")]
     Pbft(BftParams),
+    /// One node without peers that makes blocks on demand and takes them back, for tests of contracts (ADR-0022).
+    #[serde(rename = "dev", rename_all = "camelCase")]
+    Dev(DevParams),
 }
+
+/// Longest interval between blocks of a development chain: a day.
+const MAX_DEV_INTERVAL_MS: Millis = 86_400_000;
+
+/// Parameters of a development chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct DevParams {
+    /// Milliseconds between blocks at the start; `None`: a block at once when a transaction comes. Methods change it.
+    pub block_interval_ms: Option<Millis>,
+}
+
+/// What would describe a development chain to those who explain consensus: nothing is waited for.
+const DEV_AS_BFT: BftParams = BftParams {
+    block_interval_ms: 0,
+    round_timeout_ms: 1_000,
+    round_timeout_cap_ms: 1_000,
+    empty_block_ms: None,
+    clock_tolerance_ms: 0,
+};
 
 /// Parameters of the BFT engine. All times in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,7 +281,13 @@ impl ChainSpec {
     }
 
     fn check_consensus(&self) -> Result<(), SpecError> {
-        let Consensus::Pbft(p) = &self.consensus;
+        if self.validators.iter().any(|v| v.validator.power != 1) {
+            return refuse("validators", "must all have power 1: votes are equal");
+        }
+        let p = match &self.consensus {
+            Consensus::Pbft(p) => p,
+            Consensus::Dev(p) => return self.check_dev(p),
+        };
         if p.round_timeout_ms < 50 || p.round_timeout_ms > p.round_timeout_cap_ms {
             return refuse("consensus.roundTimeoutMs", "must be at least 50 and at most roundTimeoutCapMs");
         }
@@ -273,10 +303,26 @@ impl ChainSpec {
         if p.clock_tolerance_ms > 60_000 {
             return refuse("consensus.clockToleranceMs", "must be at most 60000");
         }
-        if self.validators.iter().any(|v| v.validator.power != 1) {
-            return refuse("validators", "must all have power 1: under pbft votes are equal");
+        Ok(())
+    }
+
+    fn check_dev(&self, p: &DevParams) -> Result<(), SpecError> {
+        if !self.development {
+            return refuse("development", "must be true where consensus.engine is `dev`");
+        }
+        if self.validators.len() != 1 {
+            return refuse("validators", "must name exactly one where consensus.engine is `dev`");
+        }
+        if p.block_interval_ms.is_some_and(|ms| ms == 0 || ms > MAX_DEV_INTERVAL_MS) {
+            return refuse("consensus.blockIntervalMs", "must be null or between 1 and 86400000");
         }
         Ok(())
+    }
+
+    /// Whether this is a chain whose rules bend: development methods exist, and so do the transactions they make.
+    #[must_use]
+    pub const fn is_devnet(&self) -> bool {
+        matches!(self.consensus, Consensus::Dev(_))
     }
 
     /// The validators of the first blocks.
@@ -284,11 +330,13 @@ impl ChainSpec {
         ValidatorSet::new(self.validators.iter().map(|v| v.validator.clone()).collect())
     }
 
-    /// Parameters of the BFT engine.
+    /// Parameters of the BFT engine. For a development chain, which has none, those of one that waits for nothing.
     #[must_use]
     pub const fn bft(&self) -> &BftParams {
-        let Consensus::Pbft(p) = &self.consensus;
-        p
+        match &self.consensus {
+            Consensus::Pbft(p) => p,
+            Consensus::Dev(_) => &DEV_AS_BFT,
+        }
     }
 
     /// The EVM fork in force at a height.
@@ -345,12 +393,8 @@ impl ChainSpec {
             .u64(self.genesis_time_ms)
             .u8(self.hash_fn.code())
             .u8(self.development.into());
-        let Consensus::Pbft(p) = &self.consensus;
-        l.u8(1).u64(p.block_interval_ms).u64(p.round_timeout_ms).u64(p.round_timeout_cap_ms);
-        l.option(p.empty_block_ms, |l, v| {
-            l.u64(v);
-        });
-        l.u64(p.clock_tolerance_ms).u64(self.gas_limit).u64(self.max_block_bytes);
+        self.consensus.write(&mut l);
+        l.u64(self.gas_limit).u64(self.max_block_bytes);
         match self.fees {
             Fees::Zero => l.u8(0),
             Fees::Eip1559 { initial_base_fee, min_base_fee } => l.u8(1).u64(initial_base_fee).u64(min_base_fee),
@@ -383,6 +427,27 @@ impl ChainSpec {
             });
         }
         l
+    }
+}
+
+impl Consensus {
+    fn write(&self, l: &mut Layout) {
+        let option = |l: &mut Layout, ms: Option<Millis>| {
+            l.option(ms, |l, v| {
+                l.u64(v);
+            });
+        };
+        match self {
+            Self::Pbft(p) => {
+                l.u8(1).u64(p.block_interval_ms).u64(p.round_timeout_ms).u64(p.round_timeout_cap_ms);
+                option(l, p.empty_block_ms);
+                l.u64(p.clock_tolerance_ms);
+            }
+            Self::Dev(p) => {
+                l.u8(2);
+                option(l, p.block_interval_ms);
+            }
+        }
     }
 }
 

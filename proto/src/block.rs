@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use basalt_primitives::{
-    B256, Block, CommitCertificate, CommitSignature, HashFn, Header, Height, PublicKey, Round, Seal, SealedBlock,
-    Signature, Validator, ValidatorSet,
+    B256, Block, Bytes, CommitCertificate, CommitSignature, HashFn, Header, Height, PublicKey, Round, Seal,
+    SealedBlock, Signature, Validator, ValidatorSet,
     block::{BodyError, MAX_TRANSACTION_BYTES, MAX_TRANSACTIONS, check_body},
     header::{HEADER_VERSION, MAX_TIMESTAMP_MS},
     tx::{MAX_TX_BYTES, TxError, Unverified},
@@ -78,9 +78,22 @@ pub enum BlockError {
 /// Decodes the transactions of a block and checks that the body is the one its header binds. Signatures (of
 /// transactions, and of the parent's certificate) are left to the caller.
 pub fn check(block: &Block, hash_fn: HashFn) -> Result<Vec<Unverified>, BlockError> {
+    check_with(block, hash_fn, tx::decode)
+}
+
+/// As [`check`], for a block of a development network: it may also have the transactions that only those have.
+pub fn check_on_devnet(block: &Block, hash_fn: HashFn) -> Result<Vec<Unverified>, BlockError> {
+    check_with(block, hash_fn, tx::decode_on_devnet)
+}
+
+fn check_with(
+    block: &Block,
+    hash_fn: HashFn,
+    decode: impl Fn(Bytes, u64, HashFn) -> Result<Unverified, TxError>,
+) -> Result<Vec<Unverified>, BlockError> {
     let header = &block.header;
-    let decode = |(index, raw): (usize, &basalt_primitives::Bytes)| {
-        tx::decode(raw.clone(), header.chain_id, hash_fn).map_err(|source| BlockError::Transaction {
+    let decode = |(index, raw): (usize, &Bytes)| {
+        decode(raw.clone(), header.chain_id, hash_fn).map_err(|source| BlockError::Transaction {
             height: header.height,
             index,
             source,

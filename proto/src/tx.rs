@@ -2,7 +2,10 @@
 
 use basalt_primitives::{
     Bytes, HashFn, Height, PublicKey, Signature, TxError, U256,
-    tx::{MAX_TX_BYTES, NativeTx, Payload, SecurityLevel, SignedNative, Unverified, ethereum, native::TX_TYPE},
+    tx::{
+        MAX_TX_BYTES, NativeTx, Payload, SecurityLevel, SignedNative, Unverified, development, ethereum,
+        native::TX_TYPE,
+    },
 };
 use prost::Message as _;
 
@@ -26,11 +29,35 @@ pub fn decode(raw: Bytes, chain_id: u64, hash_fn: HashFn) -> Result<Unverified, 
             let native = SignedNative::decode(raw.0.slice(1..)).map_err(|e| TxError::Malformed(e.to_string()))?;
             Payload::Native(Box::new(native))
         }
+        Some(&development::TX_TYPE) => {
+            return Err(TxError::Unsupported(
+                "development transactions (type 0x44) exist only inside blocks of development networks; use the development methods",
+            ));
+        }
         Some(_) => Payload::Ethereum(Box::new(ethereum::decode(&raw)?)),
     };
+    check_chain_id(&payload, chain_id)?;
+    Ok(Unverified::from_canonical(raw, payload, hash_fn))
+}
+
+/// As [`decode`], and the transactions that only blocks of a development network have: for its own blocks, never for what
+/// comes from outside.
+pub fn decode_on_devnet(raw: Bytes, chain_id: u64, hash_fn: HashFn) -> Result<Unverified, TxError> {
+    if raw.first() != Some(&development::TX_TYPE) {
+        return decode(raw, chain_id, hash_fn);
+    }
+    if raw.len() > MAX_TX_BYTES {
+        return Err(TxError::TooLarge(raw.len()));
+    }
+    let tx = development::decode(&raw)?;
+    check_chain_id(tx.payload(), chain_id)?;
+    Ok(tx)
+}
+
+fn check_chain_id(payload: &Payload, want: u64) -> Result<(), TxError> {
     match payload.chain_id() {
-        Some(have) if have != chain_id => Err(TxError::ChainId { have, want: chain_id }),
-        _ => Ok(Unverified::from_canonical(raw, payload, hash_fn)),
+        Some(have) if have != want => Err(TxError::ChainId { have, want }),
+        _ => Ok(()),
     }
 }
 

@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
         self.batch.put_cf(self.database.table(table), key, seal(table, key, payload));
     }
 
-    fn delete(&mut self, table: Table, key: &[u8]) {
+    pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {
         self.batch.delete_cf(self.database.table(table), key);
     }
 

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use basalt_primitives::{Bytes, HashFn};
+use basalt_primitives::{Bytes, ChainSpec, HashFn};
 use rocksdb::{
     ColumnFamily, DB, DBRawIteratorWithThreadMode, ErrorKind, ReadOptions, SnapshotWithThreadMode, WriteBatch,
 };
@@ -24,17 +24,18 @@ pub struct Database {
     pub db: DB,
     pub path: PathBuf,
     pub hash_fn: HashFn,
+    pub devnet: bool,
 }
 
 impl Database {
     /// Opens all tables. With `create`, makes what is missing.
-    pub fn open(path: &Path, hash_fn: HashFn, options: &OpenOptions, create: bool) -> Result<Self, StorageError> {
+    pub fn open(path: &Path, spec: &ChainSpec, options: &OpenOptions, create: bool) -> Result<Self, StorageError> {
         let database = options.database(create);
         if !create {
             refuse_unknown_tables(path, &database)?;
         }
         let db = DB::open_cf_descriptors(&database, path, options.tables()).map_err(|e| open_error(path, e))?;
-        Ok(Self { db, path: path.to_owned(), hash_fn })
+        Ok(Self { db, path: path.to_owned(), hash_fn: spec.hash_fn, devnet: spec.is_devnet() })
     }
 
     pub fn table(&self, table: Table) -> &ColumnFamily {
@@ -70,6 +71,10 @@ impl Reader for Database {
 
     fn hash_fn(&self) -> HashFn {
         self.hash_fn
+    }
+
+    fn is_devnet(&self) -> bool {
+        self.devnet
     }
 }
 
@@ -221,6 +226,10 @@ impl Reader for Snapshot {
 
     fn hash_fn(&self) -> HashFn {
         self.0.database.hash_fn
+    }
+
+    fn is_devnet(&self) -> bool {
+        self.0.database.devnet
     }
 }
 

@@ -49,7 +49,7 @@ impl Ledger {
     ) -> Result<Self, StorageError> {
         // On a disk in memory nobody else's files can be in the way, and creating is idempotent.
         let exists = options.memory.is_none() && prepare(path)?;
-        let database = Arc::new(Database::open(path, spec.hash_fn, options, !exists)?);
+        let database = Arc::new(Database::open(path, spec, options, !exists)?);
         if !open::is_initialised(&database)? {
             write_genesis(&database, spec, &genesis())?;
         }
@@ -105,7 +105,7 @@ impl Ledger {
         self.publish(Snapshot::new(Arc::clone(newest.database()), newest.head()));
     }
 
-    fn publish(&self, snapshot: Snapshot) {
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
         *self.newest.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 }
@@ -117,6 +117,10 @@ impl Reader for Ledger {
 
     fn hash_fn(&self) -> HashFn {
         self.snapshot().hash_fn()
+    }
+
+    fn is_devnet(&self) -> bool {
+        self.snapshot().is_devnet()
     }
 }
 

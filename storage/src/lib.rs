@@ -6,7 +6,8 @@
 //! value carries a checksum, and blocks, receipts, code and certificates are compared with the hashes that bind them, so
 //! damage is an error ([`StorageError::Corrupt`]) and never a wrong answer. [`tables`] is the whole schema.
 //!
-//! The state of blocks that are not final lives elsewhere, in memory; nothing here is ever rolled back.
+//! The state of blocks that are not final lives elsewhere, in memory; nothing here is ever rolled back but on
+//! development networks ([`Rewind`]).
 
 mod batch;
 mod codec;
@@ -18,6 +19,7 @@ mod logs;
 mod open;
 mod options;
 mod reader;
+mod rewind;
 pub mod sign_record;
 pub mod tables;
 mod types;
@@ -29,5 +31,6 @@ pub use ledger::Ledger;
 pub use logs::{FoundLog, FoundLogs, LogQuery, SearchEnd, SearchLimits};
 pub use options::{MemoryDisk, OpenOptions};
 pub use reader::Reader;
+pub use rewind::Rewind;
 pub use sign_record::SignRecord;
 pub use types::{BlockCommit, GenesisState, Head, Outcome, Skipped, Summary, TxLocation};

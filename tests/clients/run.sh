@@ -5,6 +5,8 @@
 #   NETWORK_RPC=URL,URL,… tests/clients/run.sh       uses a running one
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$CLIENTS" || exit
+# devnet.test.js starts a development network of its own.
+export BASALT_BIN=$BASALT
 
 need_command node npm
 [ -n "${TEST_ISOLATED:-}" ] || npm_packages "$CLIENTS"

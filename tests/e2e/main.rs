@@ -3,6 +3,7 @@
 mod alerts;
 mod bad_input;
 mod bench;
+mod dev;
 mod explain;
 mod hosts;
 mod mempool;

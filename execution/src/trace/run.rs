@@ -7,7 +7,7 @@ use std::{
 
 use alloy_primitives::B256;
 use alloy_rpc_types_trace::geth::GethDebugBuiltInTracerType as BuiltIn;
-use basalt_primitives::Transaction;
+use basalt_primitives::{Transaction, tx::Payload};
 use revm::{
     InspectEvm as _,
     context::{CfgEnv, TxEnv},
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     BlockEnv, CallRequest, Executor, SkipReason, StateReader,
     block_state::BlockState,
-    call, evm,
+    call, development, evm,
     executor::{Failure, RunningBlock, panic_message},
     overrides::StateOverrides,
 };
@@ -89,7 +89,12 @@ impl RunningBlock<'_> {
         tx: &Transaction,
         place: TransactionContext,
     ) -> Result<Trace, TraceError> {
-        let (state, env) = self.lend();
+        if let Payload::Edit(edit) = tx.payload() {
+            self.run(tx, u64::MAX).map_err(again)?;
+            return Ok(development::trace(edit, tracer.options));
+        }
+        let (state, mut env) = self.lend();
+        env.1.disable_eip3607 = tx.is_unsigned();
         let run = tracer.run(state, env, evm::tx_env(tx).map_err(TraceError::Invalid)?, Some(place))?;
         let (trace, mut state, changes) = run;
         state.commit(changes)?;

@@ -38,6 +38,23 @@ impl Chain {
         let summary = state.0.snapshot().summary(state.0.height()).map_err(read_error)?;
         let summary = summary.ok_or_else(|| damaged(format!("block {} has no summary", last.height)))?;
         let gas_used = summary.outcome.gas_used;
+        let head = state.0.snapshot().head();
+        if let Some(plan) = self
+            .next_block
+            .as_ref()
+            .filter(|_| state.0.height() == head.height())
+            .map(|next| next.plan(&self.spec, &head, clock::wall_ms()))
+        {
+            return Ok(BlockEnv {
+                height: last.height.next(),
+                timestamp_ms: plan.timestamp_ms,
+                base_fee: plan.base_fee,
+                gas_limit: plan.gas_limit,
+                beneficiary: plan.coinbase.unwrap_or(last.beneficiary),
+                parent_hash: summary.hash,
+                prev_randao: summary.hash,
+            });
+        }
         Ok(BlockEnv {
             height: last.height.next(),
             timestamp_ms: clock::wall_ms().max(last.timestamp_ms + 1),

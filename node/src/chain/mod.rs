@@ -3,7 +3,7 @@
 
 mod calls;
 mod logs;
-mod proof;
+pub(crate) mod proof;
 mod prune;
 mod reader;
 mod simulate;
@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use basalt_execution::Executor;
 use basalt_primitives::{B256, ChainSpec};
-use basalt_storage::Ledger;
+use basalt_storage::{Head, Ledger};
 
 pub use prune::prune_states;
+pub(crate) use simulate::unsigned_tx;
 pub use state::{PastView, StateView};
 
-use crate::validators::ValidatorSets;
+use crate::{dev::NextBlock, validators::ValidatorSets};
 
 /// What every part of a node needs of its chain. Cheap to clone.
 #[derive(Clone)]
@@ -36,4 +37,15 @@ pub struct Chain {
     pub ledger: Arc<Ledger>,
     /// Runs transactions.
     pub executor: Arc<Executor>,
+    /// On a development network: what the next block shall be like.
+    pub next_block: Option<NextBlock>,
+}
+
+impl Chain {
+    /// Most gas of the block after `head`: what its header says, unless it was set otherwise on a development network.
+    #[must_use]
+    pub fn next_gas_limit(&self, head: &Head) -> u64 {
+        let wish = self.next_block.as_ref().and_then(|next| next.wishes().gas_limit);
+        wish.unwrap_or(head.block.header().gas_limit)
+    }
 }

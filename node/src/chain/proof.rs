@@ -38,7 +38,7 @@ pub(super) fn proof(state: &State, address: &Address, slots: &[U256]) -> Result<
     if state.height() == head.height() {
         return trie::proof(&newest, root, address, slots).map_err(trie_error);
     }
-    let changes = taken_back(state, head.height())?;
+    let changes = taken_back(state, head.height(), MAX_BLOCKS, MAX_CHANGES)?;
     let batch = StateTrie::open(root, MEMORY_BUDGET).apply(&changes, &newest).map_err(trie_error)?;
     let expected = snapshot.outcome(state.height()).map_err(read_error)?.map(|o| o.state_root);
     if expected != Some(batch.root) {
@@ -48,11 +48,16 @@ pub(super) fn proof(state: &State, address: &Address, slots: &[U256]) -> Result<
     trie::proof(&then, batch.root, address, slots).map_err(trie_error)
 }
 
-/// The changes that lead from the newest state back to this one.
-fn taken_back(state: &State, head: Height) -> Result<StateChanges, ReadError> {
-    let too_old =
-        || ReadError::ProofTooOld { height: state.height(), max_blocks: MAX_BLOCKS, max_changes: MAX_CHANGES };
-    if head.0 - state.height().0 > MAX_BLOCKS {
+/// The changes that lead from the newest state, that after `head`, back to this one: of at most so many blocks, accounts
+/// and slots.
+pub(crate) fn taken_back(
+    state: &State,
+    head: Height,
+    max_blocks: u64,
+    max_changes: usize,
+) -> Result<StateChanges, ReadError> {
+    let too_old = || ReadError::ProofTooOld { height: state.height(), max_blocks, max_changes };
+    if head.0 - state.height().0 > max_blocks {
         return Err(too_old());
     }
     let mut touched: BTreeMap<Address, Vec<U256>> = BTreeMap::new();
@@ -60,7 +65,7 @@ fn taken_back(state: &State, head: Height) -> Result<StateChanges, ReadError> {
     for height in (state.height().0 + 1..=head.0).map(Height) {
         let changed = state.snapshot().changed(height).map_err(read_error)?;
         count += changed.accounts.len() + changed.slots.len();
-        if count > MAX_CHANGES {
+        if count > max_changes {
             return Err(too_old());
         }
         for address in changed.accounts {

@@ -60,7 +60,8 @@ impl Chain {
 
     fn decode(&self, raw: &Bytes) -> Result<Transaction, ReadError> {
         // Checked before it was stored; storage has checked that these are the same bytes.
-        let decoded = basalt_proto::tx::decode(raw.clone(), self.spec.chain_id, self.spec.hash_fn);
+        let decode = if self.spec.is_devnet() { basalt_proto::tx::decode_on_devnet } else { basalt_proto::tx::decode };
+        let decoded = decode(raw.clone(), self.spec.chain_id, self.spec.hash_fn);
         let tx = decoded.and_then(basalt_primitives::tx::Unverified::assume_verified);
         tx.map_err(|e| damaged(format!("a stored transaction cannot be decoded: {e}")))
     }

@@ -15,7 +15,7 @@ use basalt_primitives::{
 };
 
 use super::{Chain, StateView, calls::exec_request};
-use crate::rpc::ports::{BlockView, PlannedBlock, SimulateError, SimulatedBlock, SimulationPlan, StateAt};
+use crate::rpc::ports::{BlockView, CallRequest, PlannedBlock, SimulateError, SimulatedBlock, SimulationPlan, StateAt};
 
 /// Most blocks of a simulation, those in between included.
 const MAX_BLOCKS: u64 = 256;
@@ -202,6 +202,10 @@ fn receipts(calls: &[(SimulatedCall, TxEnvelope)], env: &BlockEnv) -> Vec<Receip
 }
 
 /// The transaction that a call would be, with a signature of zeros.
+pub(crate) fn unsigned_tx(call: &CallRequest, nonce: u64, chain_id: u64) -> TxEnvelope {
+    unsigned(&exec_request(call), nonce, chain_id)
+}
+
 fn unsigned(r: &Request, nonce: u64, chain_id: u64) -> TxEnvelope {
     let signature = Signature::new(U256::ZERO, U256::ZERO, false);
     let to = r.to.map_or(TxKind::Create, TxKind::Call);

@@ -15,7 +15,7 @@ use basalt_primitives::{
     receipt::receipts_root,
     state::{Account, StateChanges, StorageChanges},
 };
-use basalt_storage::{BlockCommit, GenesisState, Head, Ledger, OpenOptions, Outcome, Reader as _};
+use basalt_storage::{BlockCommit, GenesisState, Head, Ledger, OpenOptions, Outcome, Reader as _, Rewind};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{Chain, StateView};
@@ -70,6 +70,7 @@ impl World {
                 .unwrap(),
             executor: Arc::new(Executor::new(Arc::clone(&spec))),
             ledger: Arc::new(ledger),
+            next_block: None,
             spec,
         };
         let mut model = Model::default();
@@ -262,4 +263,58 @@ fn reads_and_calls_at_an_old_block_see_its_state_and_its_surroundings() {
     let text = "state of block 2 is not kept here; this node keeps the last 3 blocks (3 to 5); ask an archive node";
     assert_eq!(refused.to_string(), text);
     assert_eq!(world.chain.account(StateAt::Height(Height(3)), &contract).unwrap().unwrap().nonce, 3);
+}
+
+/// Goes back as the sequencer of a development network does.
+fn rewind(world: &mut World, to: u64) {
+    let snapshot = world.chain.ledger.snapshot();
+    let state = snapshot.state_at(Height(to)).unwrap();
+    let changes = super::proof::taken_back(&state, snapshot.head().height(), u64::MAX, usize::MAX).unwrap();
+    let trie = world.trie.apply(&changes, &StateView(snapshot)).unwrap();
+    let rewind = Rewind { to: Height(to), changes: &changes, trie: &trie.updates, root: trie.root };
+    assert_eq!(world.chain.ledger.rewind(&rewind).unwrap().height(), Height(to));
+    world.trie.commit();
+    world.models.truncate(to as usize + 1);
+}
+
+#[test]
+fn blocks_that_are_taken_back_leave_nothing_behind() {
+    for seed in 0..6 {
+        let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(seed));
+        for _ in 0..6 {
+            for _ in 0..rng.random_range(1..8) {
+                let changes = changes(&mut rng, world.models.last().unwrap());
+                world.commit(&changes);
+            }
+            let head = world.models.len() as u64 - 1;
+            let to = rng.random_range(0..=head);
+            let tall = world.chain.ledger.block_hash(Height(head)).unwrap().unwrap();
+            rewind(&mut world, to);
+            assert_eq!(world.chain.ledger.height_of(&tall).unwrap(), (to == head).then_some(Height(head)));
+            for above in to + 1..=head {
+                assert!(world.chain.ledger.header(Height(above)).unwrap().is_none());
+                assert!(world.chain.ledger.certificate(Height(above)).unwrap().is_none());
+                assert_eq!(world.chain.ledger.snapshot().changed(Height(above)).unwrap(), Default::default());
+            }
+            for height in 0..=to {
+                (0..42).step_by(5).for_each(|n| assert_proof(&world, height, n));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_way_back_to_another_state_is_refused_and_changes_nothing() {
+    let mut world = World::new();
+    let (mut rng, before) = (StdRng::seed_from_u64(1), world.models[0].clone());
+    let changes = changes(&mut rng, &before);
+    world.commit(&changes);
+    let wrong = StateChanges { accounts: [(address(1), None)].into(), ..StateChanges::default() };
+    let trie = world.trie.apply(&wrong, &StateView(world.chain.ledger.snapshot())).unwrap();
+    let rewind = Rewind { to: Height(0), changes: &wrong, trie: &trie.updates, root: trie.root };
+    let refused = world.chain.ledger.rewind(&rewind).unwrap_err().to_string();
+    assert!(refused.contains("another state root"), "{refused}");
+    let above = Rewind { to: Height(2), ..rewind };
+    assert!(world.chain.ledger.rewind(&above).is_err());
+    assert_eq!(world.chain.ledger.head().height(), Height(1));
 }

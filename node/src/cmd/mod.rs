@@ -3,6 +3,7 @@
 
 mod bench;
 mod config;
+mod dev;
 mod health;
 mod key;
 mod monitor;
@@ -26,6 +27,8 @@ enum Command {
     /// Create, run and watch a network of local nodes.
     #[command(subcommand)]
     Network(network::NetworkCommand),
+    /// Run a development network for tests of contracts: one node, funded accounts, the methods of test nodes.
+    Dev(dev::DevArgs),
     /// Run one node.
     Node(node::NodeArgs),
     /// Make and inspect keys.
@@ -55,6 +58,7 @@ pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Network(c) => network::run(c),
+        Command::Dev(a) => dev::run(&a),
         Command::Node(a) => node::run(a),
         Command::Key(c) => key::run(&c),
         Command::Tx(c) => tx::run(c),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use basalt_primitives::{
     Address, HashFn, Height, U256,
-    chainspec::{BftParams, Consensus, EvmFork, Fees, GenesisAccount},
+    chainspec::{BftParams, Consensus, DevParams, EvmFork, Fees, GenesisAccount},
 };
 use serde::{Deserialize, Serialize};
 
@@ -61,9 +61,9 @@ pub struct Nodes {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConsensusSpec {
-    /// `pbft`.
+    /// `pbft`, or `dev`: one node that makes blocks on demand, with the methods of test nodes.
     pub engine: String,
-    /// Block interval in milliseconds; 0: propose at once.
+    /// Block interval in milliseconds; 0: propose at once (`pbft`), or when a transaction comes (`dev`).
     pub block_interval_ms: u64,
     /// First round's timeout.
     pub round_timeout_ms: u64,
@@ -184,8 +184,12 @@ impl NetworkSpec {
     /// Checks what the chain specification cannot check by itself.
     pub fn check(&self) -> Result<(), NetworkSpecError> {
         let fail = |key, problem: String| Err(NetworkSpecError { key, problem });
-        if self.consensus.engine != "pbft" {
-            return fail("consensus.engine", format!("is `{}`; this version runs `pbft`", self.consensus.engine));
+        if self.consensus.engine != "pbft" && !self.is_devnet() {
+            let problem = format!("is `{}`; this version runs `pbft` and `dev`", self.consensus.engine);
+            return fail("consensus.engine", problem);
+        }
+        if self.is_devnet() && (self.nodes.validators, self.nodes.followers) != (1, 0) {
+            return fail("nodes", "must be one validator where consensus.engine is `dev`; use `pbft` for more".into());
         }
         if self.nodes.validators == 0 || self.nodes.validators > 256 {
             return fail("nodes.validators", "must be between 1 and 256".into());
@@ -203,10 +207,27 @@ impl NetworkSpec {
         Ok(())
     }
 
+    /// A development network.
+    #[must_use]
+    pub fn devnet() -> Self {
+        let nodes = Nodes { validators: 1, ..Nodes::default() };
+        let consensus = ConsensusSpec { engine: "dev".into(), block_interval_ms: 0, ..ConsensusSpec::default() };
+        Self { dev: true, nodes, consensus, ..Self::default() }
+    }
+
+    /// Whether it is a development network: its blocks are made on demand.
+    #[must_use]
+    pub fn is_devnet(&self) -> bool {
+        self.consensus.engine == "dev"
+    }
+
     /// The consensus part of the chain specification.
     #[must_use]
-    pub const fn consensus(&self) -> Consensus {
+    pub fn consensus(&self) -> Consensus {
         let c = &self.consensus;
+        if self.is_devnet() {
+            return Consensus::Dev(DevParams { block_interval_ms: Some(c.block_interval_ms).filter(|ms| *ms > 0) });
+        }
         Consensus::Pbft(BftParams {
             block_interval_ms: c.block_interval_ms,
             round_timeout_ms: c.round_timeout_ms,

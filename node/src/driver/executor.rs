@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use basalt_consensus::{BuildRequest, Input};
 use basalt_execution::{BlockEnv, Executed, StateTrie};
-use basalt_primitives::{B256, CommitCertificate, Receipt, SealedBlock, receipt::receipts_root};
+use basalt_primitives::{B256, CommitCertificate, Receipt, SealedBlock, Transaction, receipt::receipts_root};
 use basalt_proto::Codec as _;
 use basalt_storage::{BlockCommit, Head, Outcome, Skipped};
 
@@ -95,8 +95,7 @@ impl Worker {
         };
         match proposer.build(&self.chain, &self.pool, &head, request, self.clock.wall_ms()) {
             Ok(proposer::Built { block, transactions, executed }) => {
-                self.verifier.bodies.insert(block.clone(), Ok(Arc::new(transactions)));
-                self.keep_ahead(block.hash(), executed);
+                self.take_built(&block, transactions, executed);
                 Input::Built { height, round, block }
             }
             Err(e) => {
@@ -104,6 +103,12 @@ impl Worker {
                 Input::BuildFailed { height, round }
             }
         }
+    }
+
+    /// Keeps a block that was built here, so that it is neither decoded nor executed again.
+    pub(crate) fn take_built(&mut self, block: &SealedBlock, transactions: Vec<Arc<Transaction>>, executed: Executed) {
+        self.verifier.bodies.insert(block.clone(), Ok(Arc::new(transactions)));
+        self.keep_ahead(block.hash(), executed);
     }
 
     /// Executes a proposed block while it is being voted on. A failure here is no harm: the block may never be final.

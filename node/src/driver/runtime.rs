@@ -74,8 +74,8 @@ impl DriverHandle {
 pub struct Mailbox {
     incoming: Receiver<Incoming>,
     inputs: Receiver<Done>,
-    work: Receiver<()>,
-    stop: Arc<AtomicBool>,
+    pub(crate) work: Receiver<()>,
+    pub(crate) stop: Arc<AtomicBool>,
 }
 
 /// Makes the handle and the mailbox behind it.

@@ -40,15 +40,23 @@ pub fn native_key(number: u32) -> SecretKey {
 /// How many native accounts a development network funds.
 pub const NATIVE_ACCOUNTS: u32 = 10;
 
-/// All funded accounts: ten Ethereum ones, then the native ones.
-#[must_use]
-pub fn accounts() -> Vec<DevAccount> {
-    let ethereum = KEYS.iter().map(|hex_key| {
+/// The ten Ethereum accounts with their keys.
+pub fn ethereum_keys() -> impl Iterator<Item = (Address, ::secp256k1::SecretKey)> {
+    KEYS.iter().map(|hex_key| {
         let mut bytes = [0u8; 32];
         hex::decode_to_slice(hex_key, &mut bytes).expect("constant");
         let secret = ::secp256k1::SecretKey::from_byte_array(bytes).expect("constant");
-        let public = secret.public_key(::secp256k1::SECP256K1);
-        DevAccount { address: secp256k1::address_of(&public), private_key: format!("0x{hex_key}"), native: false }
+        (secp256k1::address_of(&secret.public_key(::secp256k1::SECP256K1)), secret)
+    })
+}
+
+/// All funded accounts: ten Ethereum ones, then the native ones.
+#[must_use]
+pub fn accounts() -> Vec<DevAccount> {
+    let ethereum = ethereum_keys().zip(KEYS).map(|((address, _), hex_key)| DevAccount {
+        address,
+        private_key: format!("0x{hex_key}"),
+        native: false,
     });
     let native = (0..NATIVE_ACCOUNTS).map(|i| {
         let key = native_key(i);

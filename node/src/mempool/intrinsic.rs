@@ -132,6 +132,6 @@ pub(super) fn window(payload: &Payload) -> Option<(Height, Option<Height>)> {
             debug_assert_eq!(payload.tx_type(), native::TX_TYPE);
             Some((n.tx.valid_from, n.tx.valid_until))
         }
-        Payload::Ethereum(_) => None,
+        Payload::Ethereum(_) | Payload::Edit(_) => None,
     }
 }

@@ -14,6 +14,8 @@ use super::error::{NetworkError, PeerAddrError};
 pub struct NetworkConfig {
     /// Where to listen. Port 0 takes any free port.
     pub listen: SocketAddr,
+    /// Neither listens nor dials: a development network has no peers.
+    pub offline: bool,
     /// Addresses under which others reach this node, when they differ from `listen`.
     pub external: Vec<Multiaddr>,
     /// Peers to stay connected to. At most [`MAX_STATIC_PEERS`].
@@ -65,6 +67,7 @@ impl Default for NetworkConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 30303)),
+            offline: false,
             external: Vec::new(),
             static_peers: Vec::new(),
             max_peers: 50,

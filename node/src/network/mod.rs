@@ -104,7 +104,9 @@ impl Network {
         runtime: &Handle,
     ) -> Result<(NetworkHandle, NetworkEvents), NetworkError> {
         config.check()?;
-        check_port(config.listen)?;
+        if !config.offline {
+            check_port(config.listen)?;
+        }
         // The transport's sockets and timers belong to the runtime.
         let _entered = runtime.enter();
         let (commands, commands_in) = mpsc::channel(COMMANDS);
@@ -131,7 +133,9 @@ impl Network {
         });
         let dialer = dialer(&shared);
         let (mut swarm, topic) = swarm(identity, &shared, &chain, dialer.known())?;
-        listen(&mut swarm, &shared.config)?;
+        if !shared.config.offline {
+            listen(&mut swarm, &shared.config)?;
+        }
         let software = wire::printable(&chain.software, wire::MAX_SOFTWARE);
         let context =
             Context { genesis: chain.genesis, software, proof, blocks, consensus, events, shared: shared.clone() };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use basalt_consensus::BuildRequest;
 use basalt_execution::{BlockEnv, BuildLimits, ExecError, Executed};
 use basalt_primitives::{
-    Address, B256, Block, ChainSpec, Millis, SealedBlock, Transaction,
+    Address, B256, Block, ChainSpec, CommitCertificate, Header, Millis, SealedBlock, Transaction,
     block::{MAX_TRANSACTIONS, transactions_root},
 };
 use basalt_storage::Head;
@@ -61,31 +61,43 @@ impl Proposer {
         };
         let next_set =
             chain.sets.announced(request.height.next()).expect("known two above an executed block").hash(spec.hash_fn);
-        let mut header = next_header(spec, head, next_set, chosen);
-        let state = StateView(chain.ledger.snapshot());
-        let limits = BuildLimits { max_gas: spec.gas_limit, max_bytes: spec.max_block_bytes };
-        let candidates = candidates(pool, header.base_fee, request, spec);
-        let built = chain.executor.build(&BlockEnv::of(&header), candidates, limits, &state)?;
-        forget_impossible(pool, &built.dropped);
-        let hashes: Vec<B256> = built.included.iter().map(|t| t.hash()).collect();
-        header.transactions_root = transactions_root(spec.hash_fn, &hashes);
-        let transactions = built.included.iter().map(|t| t.raw().clone()).collect();
-        let block = Block { header, last_certificate: request.last_certificate.clone(), transactions };
-        let block = SealedBlock::new(block, spec.hash_fn);
-        Ok(Built { block, transactions: built.included, executed: built.executed })
+        let header = next_header(spec, head, next_set, chosen);
+        let candidates = candidates(pool, &header, spec);
+        seal(chain, pool, header, request.last_certificate.clone(), candidates)
     }
 }
 
+/// Executes what of the candidates fits on the newest state, and seals the block under the header, whose transactions root
+/// is made here.
+pub(crate) fn seal(
+    chain: &Chain,
+    pool: &SharedPool,
+    mut header: Header,
+    last_certificate: Option<CommitCertificate>,
+    candidates: Vec<Arc<Transaction>>,
+) -> Result<Built, ExecError> {
+    let spec = &chain.spec;
+    let state = StateView(chain.ledger.snapshot());
+    let limits = BuildLimits { max_gas: header.gas_limit, max_bytes: spec.max_block_bytes };
+    let built = chain.executor.build(&BlockEnv::of(&header), candidates, limits, &state)?;
+    forget_impossible(pool, &built.dropped);
+    let hashes: Vec<B256> = built.included.iter().map(|t| t.hash()).collect();
+    header.transactions_root = transactions_root(spec.hash_fn, &hashes);
+    let transactions = built.included.iter().map(|t| t.raw().clone()).collect();
+    let block = SealedBlock::new(Block { header, last_certificate, transactions }, spec.hash_fn);
+    Ok(Built { block, transactions: built.included, executed: built.executed })
+}
+
 /// Executable transactions, best first, no more than could fit; taken at once so that the pool is not held while they run.
-fn candidates(pool: &SharedPool, base_fee: u64, request: &BuildRequest, spec: &ChainSpec) -> Vec<Arc<Transaction>> {
+pub(crate) fn candidates(pool: &SharedPool, header: &Header, spec: &ChainSpec) -> Vec<Arc<Transaction>> {
     let pool = pool.lock();
     let (mut bytes, mut gas) = (0u64, 0u64);
-    pool.ready(base_fee, request.height)
+    pool.ready(header.base_fee, header.height)
         .take_while(|tx| {
             // Gas is counted at its least, 21,000: what transactions really use shows when they run.
             bytes += tx.raw().len() as u64;
             gas += 21_000;
-            bytes <= spec.max_block_bytes && gas <= spec.gas_limit
+            bytes <= spec.max_block_bytes && gas <= header.gas_limit
         })
         .take(MAX_TRANSACTIONS)
         .cloned()

@@ -1,6 +1,12 @@
 //! The chain as methods ask for it: by tag, number or hash, with the newest blocks kept decoded.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use alloy_primitives::B256;
 use basalt_primitives::{Height, Receipt, Transaction};
@@ -24,6 +30,8 @@ type Recent<T> = Mutex<VecDeque<(B256, Arc<Vec<T>>)>>;
 pub struct Chain {
     reader: Arc<dyn ChainReader>,
     views: Mutex<VecDeque<Arc<BlockView>>>,
+    /// How often blocks were taken back.
+    rewinds: AtomicU64,
     receipts: Recent<Receipt>,
     transactions: Recent<Transaction>,
 }
@@ -32,7 +40,13 @@ impl Chain {
     /// Over a reader.
     #[must_use]
     pub fn new(reader: Arc<dyn ChainReader>) -> Self {
-        Self { reader, views: Mutex::default(), receipts: Mutex::default(), transactions: Mutex::default() }
+        Self {
+            reader,
+            views: Mutex::default(),
+            rewinds: AtomicU64::new(0),
+            receipts: Mutex::default(),
+            transactions: Mutex::default(),
+        }
     }
 
     /// The reader itself.
@@ -73,6 +87,7 @@ impl Chain {
         if let Some(known) = self.views.lock().iter().find(|v| v.height() == height) {
             return Ok(Some(known.clone()));
         }
+        let rewinds = self.rewinds.load(Ordering::SeqCst);
         let read = self.reader.block(height)?;
         // Only what cannot change any more is kept, and of it what clients poll: the newest.
         let finalized = self.reader.finalized();
@@ -80,10 +95,20 @@ impl Chain {
             read.as_ref().filter(|_| height <= finalized && height.0 + RECENT_VIEWS as u64 > finalized.0)
         {
             let mut views = self.views.lock();
-            views.push_front(view.clone());
-            views.truncate(RECENT_VIEWS);
+            // Read before blocks were taken back: it may be one of them.
+            if rewinds == self.rewinds.load(Ordering::SeqCst) {
+                views.push_front(view.clone());
+                views.truncate(RECENT_VIEWS);
+            }
         }
         Ok(read)
+    }
+
+    /// Forgets what was kept by height, because blocks were taken back.
+    pub fn rewound(&self) {
+        let mut views = self.views.lock();
+        self.rewinds.fetch_add(1, Ordering::SeqCst);
+        views.clear();
     }
 
     /// The newest executed block.

@@ -6,7 +6,7 @@ use basalt_primitives::{Receipt, Transaction};
 use tokio::sync::broadcast;
 
 use super::{format::BlockJson, ports::BlockView};
-use crate::monitor::alert::AlertEvent;
+use crate::{dev::Rewound, monitor::alert::AlertEvent};
 
 /// An executed block.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub enum Event {
     Pending(Arc<[Arc<Transaction>]>),
     /// An alert began or ended.
     Alert(Arc<AlertEvent>),
+    /// Blocks were taken back; development networks only.
+    Rewound(Arc<Rewound>),
 }
 
 /// Hands events to all who listen. It never waits: who lags behind the buffer misses events and is told so.
@@ -65,6 +67,12 @@ impl EventHub {
         if self.is_heard() && !txs.is_empty() {
             let _ = self.0.send(Event::Pending(txs.into()));
         }
+    }
+
+    /// Announces that blocks were taken back.
+    pub fn rewound(&self, rewound: Arc<Rewound>) {
+        // Nobody listening is no error.
+        let _ = self.0.send(Event::Rewound(rewound));
     }
 
     /// Announces an alert.

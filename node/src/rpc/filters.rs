@@ -13,6 +13,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 
+use crate::dev::Rewound;
+
 use super::{
     App, RpcError,
     events::Event,
@@ -27,7 +29,7 @@ const MAX_HASHES: u64 = 10_000;
 /// What a filter looks for.
 pub(crate) enum Kind {
     /// Logs of blocks after `next - 1`.
-    Logs { filter: LogFilter, range: LogRange, next: Height },
+    Logs { filter: LogFilter, range: LogRange, next: Height, removed: Vec<LogJson> },
     /// Blocks from `next` on.
     Blocks { next: Height },
     /// Transactions that come into the mempool.
@@ -58,7 +60,7 @@ pub enum Changes {
 
 /// What a poll has to do, found out under the lock and done outside.
 enum Work {
-    Logs(LogFilter, Height, Height),
+    Logs(LogFilter, Height, Height, Vec<LogJson>),
     Blocks(Height, Height),
     Hashes(Vec<B256>),
 }
@@ -92,10 +94,13 @@ impl Filters {
 
     /// What came since the last poll.
     pub(crate) fn changes(&self, app: &App, id: &Value) -> Result<Changes, RpcError> {
-        match self.work(id, app.chain.reader().head())? {
+        match self.work(app, id)? {
             Work::Hashes(hashes) => Ok(Changes::Hashes(hashes)),
-            Work::Logs(_, from, to) if from > to => Ok(Changes::Logs(Vec::new())),
-            Work::Logs(filter, from, to) => Ok(Changes::Logs(logs::scan(app, &filter, from, to)?)),
+            Work::Logs(_, from, to, removed) if from > to => Ok(Changes::Logs(removed)),
+            Work::Logs(filter, from, to, mut logs) => {
+                logs.extend(logs::scan(app, &filter, from, to)?);
+                Ok(Changes::Logs(logs))
+            }
             Work::Blocks(from, to) => {
                 // A poller that stayed away for longer gets the newest.
                 let from = from.0.max(to.0.saturating_sub(MAX_HASHES));
@@ -108,21 +113,42 @@ impl Filters {
         }
     }
 
-    fn work(&self, id: &Value, head: Height) -> Result<Work, RpcError> {
+    fn work(&self, app: &App, id: &Value) -> Result<Work, RpcError> {
         let mut by_id = self.by_id.lock();
+        // Under the lock: whoever takes blocks back sets `next` back afterwards.
+        let head = app.chain.reader().head();
         let installed = self.find(&mut by_id, id)?;
         Ok(match &mut installed.kind {
-            Kind::Logs { filter, range, next } => {
+            Kind::Logs { filter, range, next, removed } => {
                 let from = std::mem::replace(next, (*next).max(head.next()));
                 let last = match range {
                     LogRange::Between(_, BlockId::Number(n)) => head.min(Height(*n)),
                     _ => head,
                 };
-                Work::Logs(filter.clone(), from, last)
+                Work::Logs(filter.clone(), from, last, std::mem::take(removed))
             }
             Kind::Blocks { next } => Work::Blocks(std::mem::replace(next, (*next).max(head.next())), head),
             Kind::Pending(events) => Work::Hashes(drain(events)),
         })
+    }
+
+    /// Takes in that blocks were taken back: what a filter has given out of them it gives out again as removed, at most
+    /// `max_logs`, and it goes on from the block that is now the newest.
+    pub(crate) fn rewound(&self, rewound: &Rewound, max_logs: usize) {
+        let first = rewound.to.next();
+        for installed in self.by_id.lock().values_mut() {
+            match &mut installed.kind {
+                Kind::Logs { filter, next, removed, .. } => {
+                    let seen = rewound.removed.iter().filter(|b| b.view.height() < *next);
+                    let logs = seen.flat_map(|b| filter.collect(&b.view, &b.receipts)).map(LogJson::removed);
+                    let room = max_logs.saturating_sub(removed.len());
+                    removed.extend(logs.take(room));
+                    *next = (*next).min(first);
+                }
+                Kind::Blocks { next } => *next = (*next).min(first),
+                Kind::Pending(_) => {}
+            }
+        }
     }
 
     /// The whole result of a log filter, as `eth_getFilterLogs` gives it.
@@ -160,7 +186,7 @@ fn drain(events: &mut Receiver<Event>) -> Vec<B256> {
     loop {
         match events.try_recv() {
             Ok(Event::Pending(txs)) => hashes.extend(txs.iter().map(|t| t.hash())),
-            Ok(Event::Block(_) | Event::Alert(_)) | Err(TryRecvError::Lagged(_)) => {}
+            Ok(Event::Block(_) | Event::Alert(_) | Event::Rewound(_)) | Err(TryRecvError::Lagged(_)) => {}
             Err(TryRecvError::Empty | TryRecvError::Closed) => return hashes,
         }
     }

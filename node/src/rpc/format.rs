@@ -289,6 +289,7 @@ impl TxJson {
                 json.native = Some(NativeJson::new(n));
             }
             Payload::Ethereum(e) => json.sign_as(e),
+            Payload::Edit(_) => json.access_list = Some(Vec::new()),
         }
         json
     }
@@ -341,6 +342,12 @@ impl LogJson {
             log_index: Hex64(found.position.into()),
             removed: false,
         }
+    }
+
+    /// The same log, of a block that was taken back.
+    #[must_use]
+    pub fn removed(self) -> Self {
+        Self { removed: true, ..self }
     }
 
     /// A log of a block; `log_index` counts over the whole block.

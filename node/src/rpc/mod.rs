@@ -82,11 +82,11 @@ impl App {
         metrics: Arc<Metrics>,
         monitor: Arc<Monitor>,
     ) -> Arc<Self> {
-        Arc::new(Self {
+        let app = Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
             filters: filters::Filters::new(config.max_filters, config.filter_lifetime_ms),
             openrpc: OnceLock::new(),
-            registry: methods::registry(&config),
+            registry: methods::registry(&config, ports.dev.is_some()),
             blocking: Arc::new(Semaphore::new(config.max_blocking.max(1))),
             tracing: Arc::new(Semaphore::new(config.max_traces.max(1))),
             websockets: Arc::new(Semaphore::new(config.max_websockets)),
@@ -97,7 +97,21 @@ impl App {
             events,
             metrics,
             monitor,
-        })
+        });
+        app.hear_rewinds();
+        app
+    }
+
+    /// What is kept here of blocks follows when a development network takes some back.
+    fn hear_rewinds(self: &Arc<Self>) {
+        let Some(devnet) = &self.ports.dev else { return };
+        let me = Arc::downgrade(self);
+        devnet.on_rewind(Box::new(move |rewound| {
+            if let Some(app) = me.upgrade() {
+                app.chain.rewound();
+                app.filters.rewound(rewound, app.config.max_logs);
+            }
+        }));
     }
 
     /// The OpenRPC document of what is served here.

@@ -1,7 +1,10 @@
 //! The table of methods: name → parameters and typed handler. The parameters are named, so that they can also be given by
 //! name and an OpenRPC document can be made from the table.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
@@ -52,6 +55,8 @@ pub struct Registry {
     methods: BTreeMap<&'static str, Method>,
     /// Empty: all.
     namespaces: Vec<String>,
+    /// Names of methods that only development networks have.
+    elsewhere: BTreeSet<&'static str>,
 }
 
 /// Parameters of a handler: a tuple, one element per named parameter. A missing one reads as null, so an `Option` is an
@@ -97,7 +102,7 @@ impl Registry {
     /// An empty table that serves these namespaces; none named: all.
     #[must_use]
     pub fn new(namespaces: &[String]) -> Self {
-        Self { methods: BTreeMap::new(), namespaces: namespaces.to_vec() }
+        Self { namespaces: namespaces.to_vec(), ..Self::default() }
     }
 
     /// Adds a method that answers at once.
@@ -156,6 +161,11 @@ impl Registry {
         self.add::<P>(name, params, Run::Async(Arc::new(run)));
     }
 
+    /// Knows another table's methods by name only, as those of development networks.
+    pub(super) fn name_elsewhere(&mut self, other: &Self) {
+        self.elsewhere = other.methods.keys().copied().collect();
+    }
+
     fn add<P: FromParams>(&mut self, name: &'static str, params: &'static [&'static str], run: Run) {
         assert_eq!(params.len(), P::COUNT, "{name}: as many names as parameters");
         let old = self.methods.insert(name, Method { params, run });
@@ -201,7 +211,11 @@ impl Registry {
         let shown: String = name.chars().take(80).filter(|c| !c.is_control()).collect();
         let text = if SIGNING.contains(&name) {
             format!(
-                "the method {shown} does not exist/is not available: this node keeps no keys; sign in the wallet and send with eth_sendRawTransaction"
+                "the method {shown} does not exist/is not available: this node keeps no keys; sign in the wallet and send with eth_sendRawTransaction (a development network signs for its known accounts: `basalt dev`)"
+            )
+        } else if self.elsewhere.contains(name) {
+            format!(
+                "the method {shown} does not exist/is not available: it bends the rules of the chain, so only development networks have it; start one with `basalt dev` or make one with `basalt network create --consensus dev`"
             )
         } else if let Some(close) = self.closest(name) {
             format!("the method {shown} does not exist/is not available; did you mean {close}?")

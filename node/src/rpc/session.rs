@@ -26,7 +26,7 @@ use super::{
     error::METHOD_NOT_FOUND,
     events::{BlockEvent, Event},
     filters::new_id,
-    format::TxJson,
+    format::{LogJson, TxJson},
     logs::{FilterArgs, LogFilter},
     methods,
 };
@@ -138,7 +138,10 @@ impl Session {
             match (subscription, event) {
                 (Subscription::Alerts, Event::Alert(a)) => out.push(named_notification("monitor", *id, &text_of(&**a))),
                 (Subscription::NewHeads, Event::Block(b)) => out.push(notification(*id, b.head_json())),
-                (Subscription::Logs(filter), Event::Block(b)) => logs(*id, filter, b, &mut out),
+                (Subscription::Logs(filter), Event::Block(b)) => logs(*id, filter, b, false, &mut out),
+                (Subscription::Logs(filter), Event::Rewound(r)) => {
+                    r.removed.iter().for_each(|b| logs(*id, filter, b, true, &mut out));
+                }
                 (Subscription::Pending { full }, Event::Pending(txs)) => {
                     let show = |t| if *full { text_of(&TxJson::pending(t)) } else { format!("\"{}\"", t.hash()) };
                     out.extend(txs.iter().map(|t| notification(*id, &show(t))));
@@ -174,11 +177,12 @@ impl Subscription {
     }
 }
 
-fn logs(id: u128, filter: &LogFilter, block: &BlockEvent, out: &mut Vec<String>) {
+fn logs(id: u128, filter: &LogFilter, block: &BlockEvent, removed: bool, out: &mut Vec<String>) {
     if block.view.bloom.is_zero() || !filter.may_match(&block.view.bloom) {
         return;
     }
-    out.extend(filter.collect(&block.view, &block.receipts).map(|l| notification(id, &text_of(&l))));
+    let show = |log: LogJson| notification(id, &text_of(&if removed { log.removed() } else { log }));
+    out.extend(filter.collect(&block.view, &block.receipts).map(show));
 }
 
 fn text_of(value: &impl serde::Serialize) -> String {

@@ -16,7 +16,8 @@ use crate::{
     chain::Chain,
     clock,
     config::NodeConfig,
-    explain::{Explanation, View, explain},
+    dev::{Devnet, Settling},
+    explain::{Action, Advice, Explanation, Situation, View, explain},
     ingress::Ingress,
     mempool::SharedPool,
     network::{MAX_STATIC_PEERS, NetworkHandle, PeerAddr},
@@ -51,17 +52,21 @@ impl Backend {
     }
 
     /// All ports of the RPC.
-    pub fn ports(self, ingress: Ingress) -> Ports {
+    pub fn ports(self, ingress: Ingress, dev: Option<Arc<Devnet>>) -> Ports {
         let pool = self.pool.clone();
         let me = Arc::new(self);
         Ports {
             chain: Arc::new(me.chain.clone()),
             calls: Arc::new(me.chain.clone()),
             tracer: Arc::new(me.chain.clone()),
-            submit: Arc::new(ingress),
+            submit: match &dev {
+                Some(devnet) => Arc::new(Settling { ingress, devnet: Arc::clone(devnet) }),
+                None => Arc::new(ingress),
+            },
             pool: Arc::new(pool),
             network: Arc::clone(&me) as _,
             consensus: me,
+            dev,
         }
     }
 
@@ -99,6 +104,31 @@ impl Backend {
 
     fn is_online(&self, key: &PublicKey) -> bool {
         self.own.as_ref() == Some(key) || self.network.peer_of_validator(key).is_some()
+    }
+
+    /// What the votes say.
+    fn explain_votes(&self) -> Explanation {
+        let recorder = self.events.recorded();
+        let next = self.chain.ledger.head().height().next();
+        let height = recorder.status().map_or(next, |s| s.height).min(next.next());
+        let peers = self.network.peers();
+        let set = self.chain.sets.at_known(height);
+        let validators = peers.iter().filter(|p| p.validator.is_some_and(|k| set.index_of(&k).is_some()));
+        let round_trip = validators.filter_map(|p| p.round_trip).max();
+        explain(&View {
+            node: &self.name,
+            now: clock::mono_ms(),
+            recorder: &recorder,
+            set: &set,
+            name: &|key| self.validator_name(key),
+            name_of_account: &|account| self.account_name(account),
+            own: self.own,
+            connected: &|key| peers.iter().any(|p| p.validator == Some(*key)),
+            round_trip_ms: round_trip.map(|d| Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX)),
+            params: self.chain.spec.bft(),
+            work_ms: self.work_ms(),
+            syncing: self.progress.borrow().syncing,
+        })
     }
 }
 
@@ -164,7 +194,7 @@ impl ConsensusInfo for Backend {
         let executed = self.chain.ledger.head().height();
         let set = self.chain.sets.at_known(executed.next());
         ConsensusStatus {
-            engine: "pbft".into(),
+            engine: if self.chain.spec.is_devnet() { "dev" } else { "pbft" }.into(),
             is_validator: self.own.is_some_and(|k| set.index_of(&k).is_some()),
             height: engine.as_ref().map_or(executed.next(), |e| e.height),
             round: said.round,
@@ -186,27 +216,23 @@ impl ConsensusInfo for Backend {
     }
 
     fn explain(&self) -> Explanation {
-        let recorder = self.events.recorded();
-        let next = self.chain.ledger.head().height().next();
-        let height = recorder.status().map_or(next, |s| s.height).min(next.next());
-        let peers = self.network.peers();
-        let set = self.chain.sets.at_known(height);
-        let validators = peers.iter().filter(|p| p.validator.is_some_and(|k| set.index_of(&k).is_some()));
-        let round_trip = validators.filter_map(|p| p.round_trip).max();
-        explain(&View {
-            node: &self.name,
-            now: clock::mono_ms(),
-            recorder: &recorder,
-            set: &set,
-            name: &|key| self.validator_name(key),
-            name_of_account: &|account| self.account_name(account),
-            own: self.own,
-            connected: &|key| peers.iter().any(|p| p.validator == Some(*key)),
-            round_trip_ms: round_trip.map(|d| Millis::try_from(d.as_millis()).unwrap_or(Millis::MAX)),
-            params: self.chain.spec.bft(),
-            work_ms: self.work_ms(),
-            syncing: self.progress.borrow().syncing,
-        })
+        let said = self.explain_votes();
+        if !self.chain.spec.is_devnet() {
+            return said;
+        }
+        let summary = "This is a development network: one node makes a block when a transaction comes, at the interval \
+                       that was set, or when evm_mine is called; nothing is voted on.";
+        let text = "If transactions wait, call evm_mine, or evm_setAutomine with true.";
+        let advice = vec![Advice { action: Action::Nothing, validators: Vec::new(), text: text.to_owned() }];
+        Explanation {
+            situation: Situation::Idle,
+            summary: summary.to_owned(),
+            advice,
+            height: self.chain.ledger.head().height().next(),
+            step: "idle".to_owned(),
+            is_validator: self.own.is_some(),
+            ..said
+        }
     }
 
     fn validators(&self, height: Option<Height>) -> Option<Vec<ValidatorInfo>> {

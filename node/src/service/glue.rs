@@ -10,7 +10,7 @@ use std::{
 
 use basalt_bft::{Status, message::SignedMessage};
 use basalt_consensus::Evidence;
-use basalt_primitives::{B256, Height, Millis, PublicKey, SealedBlock, Transaction, Validator};
+use basalt_primitives::{B256, ChainSpec, Height, Millis, PublicKey, SealedBlock, Transaction, Validator};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -35,6 +35,11 @@ use crate::{
 /// Name, version and platform of this software, as clients and peers see it.
 pub(super) fn client_version() -> String {
     format!("basalt/v{}/{}-{}", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// As RPC clients see it. Hardhat's network helpers serve only nodes whose name begins as those of test nodes do.
+pub(super) fn rpc_version(spec: &ChainSpec) -> String {
+    if spec.is_devnet() { format!("anvil-compatible/{}", client_version()) } else { client_version() }
 }
 
 /// Takes in what the parts report, and passes it on to metrics, subscribers, peers and the log.

@@ -22,6 +22,7 @@ use crate::{
     chain::Chain,
     clock::{SharedClock, SystemClock},
     config::NodeConfig,
+    dev,
     driver::{bodies::Bodies, executor::Worker, runtime, verify::Verifier},
     evidence::{self, EvidenceBook},
     ingress::{self, Admission, Ingress},
@@ -58,6 +59,11 @@ pub fn read_genesis(path: &Path) -> anyhow::Result<ChainSpec> {
 
 /// Runs a node until it is asked to stop or something fatal happens.
 pub fn run(config: NodeConfig) -> anyhow::Result<()> {
+    run_and_tell(config, || ())
+}
+
+/// As [`run`]; calls `up` once the node answers.
+pub fn run_and_tell(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     monitor::logging::init(&config.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(worker_threads())
@@ -65,7 +71,7 @@ pub fn run(config: NodeConfig) -> anyhow::Result<()> {
         .thread_name("io")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run_in(config));
+    let result = runtime.block_on(run_in(config, up));
     runtime.shutdown_timeout(Duration::from_secs(2));
     result
 }
@@ -129,7 +135,7 @@ fn ledger_options(config: &NodeConfig) -> OpenOptions {
     }
 }
 
-async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
+async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let identities = identities(&config)?;
     let options = ledger_options(&config);
@@ -206,24 +212,35 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         observer: glue::observer(Arc::clone(&node_events)),
         ahead: Vec::new(),
     };
-    let engine = Bft::new(basalt_bft::Config { key: own, genesis: chain.genesis, params: chain.spec.bft().clone() });
-    let parts = runtime::Parts {
-        chain: chain.clone(),
-        clock: Arc::clone(&clock),
-        engine,
-        key: identities.validator.clone(),
-        record,
-        network: network.clone(),
-        fetcher,
-        worker,
-        verifier: verifier.clone(),
-        verify_threads: 1,
-        events: node_events.clone(),
+    let admission = Admission { chain: chain.clone(), pool: pool.clone(), clock: Arc::clone(&clock) };
+    let (engine_thread, devnet) = if chain.spec.is_devnet() {
+        let key = identities.validator.clone();
+        let key = key.context("a development network's node needs its validator key: set keys.validator")?;
+        let (hub, events) = (hub.clone(), node_events.clone());
+        let parts = dev::Parts { worker, key, admission: admission.clone(), hub, events };
+        let (thread, devnet) = dev::start(parts, mailbox)?;
+        (thread, Some(devnet))
+    } else {
+        let params = chain.spec.bft().clone();
+        let parts = runtime::Parts {
+            chain: chain.clone(),
+            clock: Arc::clone(&clock),
+            engine: Bft::new(basalt_bft::Config { key: own, genesis: chain.genesis, params }),
+            key: identities.validator.clone(),
+            record,
+            network: network.clone(),
+            fetcher,
+            worker,
+            verifier: verifier.clone(),
+            verify_threads: 1,
+            events: node_events.clone(),
+        };
+        (runtime::start(parts, mailbox, restored)?, None)
     };
-    let engine_thread = runtime::start(parts, mailbox, restored)?;
-    let (journal, waiting) = open_journal(&config);
+    // On a development network it would bring back, at the next start, what was taken back with its block.
+    let (journal, waiting) = if devnet.is_some() { (None, Vec::new()) } else { open_journal(&config) };
     let ingress = Ingress::start(ingress::Parts {
-        admission: Admission { chain: chain.clone(), pool: pool.clone(), clock },
+        admission,
         network: network.clone(),
         driver: driver.clone(),
         events: node_events.clone(),
@@ -241,8 +258,11 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         executed,
         progress: progress_tx,
     };
-    tokio::spawn(syncer.run());
-    if let Some(key) = identities.validator {
+    // A development network has no peers to sync from, and nothing to vote on.
+    if devnet.is_none() {
+        tokio::spawn(syncer.run());
+    }
+    if let Some(key) = identities.validator.filter(|_| devnet.is_none()) {
         let duties = duties::Duties {
             chain: chain.clone(),
             pool: pool.clone(),
@@ -264,14 +284,14 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
         pool.clone(),
     );
     let stop = watch::Sender::new(false);
-    let ports = backend.ports(ingress);
+    let ports = backend.ports(ingress, devnet);
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
     watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), &stop);
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
         rpc_config(&config, &chain.spec),
-        glue::client_version(),
+        glue::rpc_version(&chain.spec),
         hub,
         Arc::clone(&metrics),
         monitor,
@@ -280,13 +300,16 @@ async fn run_in(config: NodeConfig) -> anyhow::Result<()> {
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
     }
-    tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone()));
+    if !chain.spec.is_devnet() {
+        tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone()));
+    }
     tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
     let head = chain.ledger.head();
     tracing::info!(
         name = config.name, chain = chain.spec.name, chain_id = chain.spec.chain_id, genesis = %chain.genesis,
         height = %head.height(), validator_key = own.is_some(), "node is up"
     );
+    up();
     let result = wait(engine_thread, &driver).await;
     tracing::info!("stopping");
     stop.send_replace(true);
@@ -411,9 +434,13 @@ async fn wait(
 }
 
 fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkConfig> {
+    if chain.spec.is_devnet() && !config.p2p.peers.is_empty() {
+        bail!("config `p2p.peers`: a development network has one node and no peers; remove them");
+    }
     let peers = config.p2p.peers.iter().map(|p| p.parse()).collect::<Result<Vec<_>, _>>();
     Ok(NetworkConfig {
         listen: config.p2p.listen,
+        offline: chain.spec.is_devnet(),
         static_peers: peers.context("config `p2p.peers`")?,
         max_peers: usize::try_from(config.p2p.max_peers)?,
         max_block_bytes: usize::try_from(chain.spec.max_block_bytes)?,

@@ -8,13 +8,15 @@
 //! Stages are types: decoding gives an [`Unverified`]; [`Unverified::verify`] or [`verify_all`] (batched)
 //! give a [`Transaction`], whose sender is proven.
 
+pub mod development;
 pub mod ethereum;
 pub mod native;
 mod verify;
 
 use alloy_consensus::{Transaction as _, TxEnvelope};
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 
+pub use development::StateEdit;
 pub use native::{NativeTx, SecurityLevel, SignedNative};
 pub use verify::verify_all;
 
@@ -30,6 +32,8 @@ pub enum Payload {
     Native(Box<SignedNative>),
     /// secp256k1, RLP.
     Ethereum(Box<TxEnvelope>),
+    /// An edit of the state, on development chains only.
+    Edit(Box<StateEdit>),
 }
 
 /// A well-formed transaction whose signature has not been checked.
@@ -38,6 +42,8 @@ pub struct Unverified {
     raw: Bytes,
     hash: B256,
     payload: Payload,
+    /// The sender of a development transaction, which has no signature.
+    unsigned: Option<Address>,
 }
 
 /// A transaction whose signature has been checked: `sender` is who signed it.
@@ -84,8 +90,14 @@ impl Unverified {
         let hash = match &payload {
             Payload::Native(n) => n.hash(hash_fn),
             Payload::Ethereum(e) => *e.tx_hash(),
+            Payload::Edit(_) => keccak256(&raw),
         };
-        Self { raw, hash, payload }
+        Self { raw, hash, payload, unsigned: None }
+    }
+
+    /// A development transaction: `sender` is as good as proven. Only [`development`] makes one.
+    fn unsigned(raw: Bytes, payload: Payload, sender: Address) -> Self {
+        Self { hash: keccak256(&raw), raw, payload, unsigned: Some(sender) }
     }
 
     /// The canonical encoding.
@@ -108,20 +120,22 @@ impl Unverified {
 
     /// Checks the signature alone. For many at once see [`verify_all`].
     pub fn verify(self) -> Result<Transaction, TxError> {
-        let sender = match &self.payload {
+        let sender = self.unsigned.or_else(|| match &self.payload {
             Payload::Native(n) => n.verify_sender(),
             Payload::Ethereum(e) => ethereum::recover(e),
-        };
+            Payload::Edit(_) => None,
+        });
         sender.map(|s| self.with_sender(s)).ok_or(TxError::Signature)
     }
 
     /// Takes the signature as checked: for transactions this process has just signed, or has read back from its own
     /// ledger, whose blocks were checked before they were stored. An Ethereum sender is still recovered.
     pub fn assume_verified(self) -> Result<Transaction, TxError> {
-        let sender = match &self.payload {
+        let sender = self.unsigned.or_else(|| match &self.payload {
             Payload::Native(n) => Some(n.public_key.address()),
             Payload::Ethereum(e) => ethereum::recover(e),
-        };
+            Payload::Edit(_) => None,
+        });
         sender.map(|s| self.with_sender(s)).ok_or(TxError::Signature)
     }
 
@@ -154,11 +168,17 @@ impl Transaction {
     pub const fn payload(&self) -> &Payload {
         &self.payload
     }
+
+    /// Whether it is one of a development chain, which nobody signed.
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        self.raw.first() == Some(&development::TX_TYPE)
+    }
 }
 
 /// The fields both formats share, read without caring which it is.
 macro_rules! both {
-    ($(#[$doc:meta])* $name:ident -> $ty:ty, $n:ident => $native:expr, $e:ident => $eth:expr) => {
+    ($(#[$doc:meta])* $name:ident -> $ty:ty, $n:ident => $native:expr, $e:ident => $eth:expr, $d:ident => $edit:expr) => {
         impl Payload {
             $(#[$doc])*
             #[must_use]
@@ -166,21 +186,22 @@ macro_rules! both {
                 match self {
                     Self::Native($n) => $native,
                     Self::Ethereum($e) => $eth,
+                    Self::Edit($d) => $edit,
                 }
             }
         }
     };
 }
 
-both!(/** Chain id; `None` for pre-EIP-155 Ethereum transactions. */ chain_id -> Option<u64>, n => Some(n.tx.chain_id), e => e.chain_id());
-both!(/** Sender's nonce. */ nonce -> u64, n => n.tx.nonce, e => e.nonce());
-both!(/** Most gas. */ gas_limit -> u64, n => n.tx.gas_limit, e => e.gas_limit());
-both!(/** Most to pay per gas: EIP-1559's max fee, or the legacy gas price. */ max_fee_per_gas -> u128, n => n.tx.max_fee_per_gas, e => e.max_fee_per_gas());
-both!(/** Tip per gas: EIP-1559's priority fee, or the legacy gas price. */ max_priority_fee_per_gas -> u128, n => n.tx.max_priority_fee_per_gas, e => e.max_priority_fee_per_gas().unwrap_or_else(|| e.max_fee_per_gas()));
-both!(/** Receiver, `None` to create a contract. */ to -> Option<Address>, n => n.tx.to, e => e.to());
-both!(/** Wei transferred. */ value -> U256, n => n.tx.value, e => e.value());
-both!(/** Call data or init code. */ input -> &Bytes, n => &n.tx.input, e => e.input());
-both!(/** EIP-2718 type. */ tx_type -> u8, _n => native::TX_TYPE, e => e.tx_type() as u8);
+both!(/** Chain id; `None` for pre-EIP-155 Ethereum transactions. */ chain_id -> Option<u64>, n => Some(n.tx.chain_id), e => e.chain_id(), d => Some(d.chain_id()));
+both!(/** Sender's nonce. */ nonce -> u64, n => n.tx.nonce, e => e.nonce(), d => d.sequence());
+both!(/** Most gas. */ gas_limit -> u64, n => n.tx.gas_limit, e => e.gas_limit(), _d => 0);
+both!(/** Most to pay per gas: EIP-1559's max fee, or the legacy gas price. */ max_fee_per_gas -> u128, n => n.tx.max_fee_per_gas, e => e.max_fee_per_gas(), _d => 0);
+both!(/** Tip per gas: EIP-1559's priority fee, or the legacy gas price. */ max_priority_fee_per_gas -> u128, n => n.tx.max_priority_fee_per_gas, e => e.max_priority_fee_per_gas().unwrap_or_else(|| e.max_fee_per_gas()), _d => 0);
+both!(/** Receiver, `None` to create a contract. */ to -> Option<Address>, n => n.tx.to, e => e.to(), d => Some(d.address()));
+both!(/** Wei transferred. */ value -> U256, n => n.tx.value, e => e.value(), _d => U256::ZERO);
+both!(/** Call data or init code. */ input -> &Bytes, n => &n.tx.input, e => e.input(), d => d.bytes());
+both!(/** EIP-2718 type. */ tx_type -> u8, _n => native::TX_TYPE, e => e.tx_type() as u8, _d => development::TX_TYPE);
 
 impl Payload {
     /// The most this transaction can cost its sender: value and gas at the full fee; saturating.

@@ -19,10 +19,11 @@ pub fn verify_all(txs: Vec<Unverified>) -> Vec<Result<Transaction, TxError>> {
     txs.into_iter()
         .zip(good)
         .map(|(tx, native_ok)| {
-            let sender = match &tx.payload {
+            let sender = tx.unsigned.or_else(|| match &tx.payload {
                 Payload::Native(n) => native_ok.then(|| n.public_key.address()),
                 Payload::Ethereum(e) => ethereum::recover(e),
-            };
+                Payload::Edit(_) => None,
+            });
             sender.map(|s| tx.with_sender(s)).ok_or(TxError::Signature)
         })
         .collect()
@@ -50,6 +51,6 @@ fn mark_valid(txs: &[Unverified], batch: &[usize], good: &mut [bool]) {
 fn native(tx: &Unverified) -> Option<&super::SignedNative> {
     match &tx.payload {
         Payload::Native(n) => Some(n),
-        Payload::Ethereum(_) => None,
+        Payload::Ethereum(_) | Payload::Edit(_) => None,
     }
 }

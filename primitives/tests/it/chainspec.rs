@@ -6,7 +6,7 @@ use alloy_eips::eip1559::BaseFeeParams;
 use alloy_primitives::{Address, B256, U256};
 use basalt_primitives::{
     ChainSpec, HashFn, Height, Validator,
-    chainspec::{BftParams, Consensus, EvmFork, Fees, GenesisAccount, GenesisValidator},
+    chainspec::{BftParams, Consensus, DevParams, EvmFork, Fees, GenesisAccount, GenesisValidator},
 };
 
 use crate::samples;
@@ -47,8 +47,34 @@ fn spec() -> ChainSpec {
 }
 
 fn bft(s: &mut ChainSpec) -> &mut BftParams {
-    let Consensus::Pbft(p) = &mut s.consensus;
-    p
+    match &mut s.consensus {
+        Consensus::Pbft(p) => p,
+        Consensus::Dev(_) => unreachable!("the sample is pbft"),
+    }
+}
+
+#[test]
+fn a_development_chain_says_so_and_is_another_chain() {
+    let one = |interval| ChainSpec {
+        consensus: Consensus::Dev(DevParams { block_interval_ms: interval }),
+        validators: spec().validators[..1].to_vec(),
+        ..spec()
+    };
+    let (auto, slow) = (one(None), one(Some(2_000)));
+    assert!(auto.is_devnet() && !spec().is_devnet());
+    for s in [&auto, &slow] {
+        assert_eq!(&ChainSpec::from_json(&s.to_json()).unwrap(), s);
+    }
+    let pbft = ChainSpec { validators: spec().validators[..1].to_vec(), ..spec() };
+    assert!(auto.hash() != slow.hash() && auto.hash() != pbft.hash());
+    let refused = |s: ChainSpec, field: &str| {
+        let text = s.check().unwrap_err().to_string();
+        assert!(text.contains(field), "{text}");
+    };
+    refused(ChainSpec { development: false, ..one(None) }, "development");
+    refused(ChainSpec { validators: spec().validators, ..one(None) }, "exactly one");
+    refused(one(Some(0)), "consensus.blockIntervalMs");
+    refused(one(Some(86_400_001)), "consensus.blockIntervalMs");
 }
 
 #[test]

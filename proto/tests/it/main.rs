@@ -4,6 +4,7 @@
 
 mod bit_flips;
 mod consensus;
+mod development;
 mod golden;
 mod limits;
 mod round_trip;

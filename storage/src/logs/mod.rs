@@ -47,6 +47,12 @@ impl Term {
     }
 }
 
+/// What a log is found by.
+pub(crate) fn terms(log: &Log) -> impl Iterator<Item = Term> + '_ {
+    let topics = log.topics.iter().enumerate().map(|(i, t)| Term::topic(i, t));
+    std::iter::once(Term::address(&log.address)).chain(topics)
+}
+
 /// A log as it is stored by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredLog {
@@ -117,8 +123,7 @@ impl Writer<'_> {
             for log in &receipt.logs {
                 let row = StoredLog::encode(index, &receipt.tx_hash, log);
                 self.put(Table::Logs, &log_key(height, position), &row);
-                terms.push((Term::address(&log.address), position));
-                terms.extend(log.topics.iter().enumerate().map(|(i, t)| (Term::topic(i, t), position)));
+                terms.extend(self::terms(log).map(|term| (term, position)));
                 position += 1;
             }
         }

@@ -36,7 +36,7 @@ pub(in crate::cmd) struct CreateArgs {
     /// Further nodes that follow without voting.
     #[arg(long)]
     followers: Option<u16>,
-    /// Consensus engine: pbft.
+    /// Consensus engine: pbft, or dev for one node with the methods of test nodes.
     #[arg(long)]
     consensus: Option<String>,
     /// Development network: known funded accounts, chain id 31337, plain keys, RPC open on loopback.
@@ -83,9 +83,32 @@ pub(super) fn run(args: CreateArgs) -> anyhow::Result<()> {
     // Everything is checked; from here on files are written.
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let (passphrase, passphrase_file) = passphrase(&args, spec.dev)?;
-    fs::write(args.out.join(GENESIS), chain.to_json())?;
-    for node in &nodes {
-        write_node(&args.out, node, &nodes, &chain, passphrase.as_ref(), passphrase_file.as_deref())?;
+    let secret = (passphrase.as_ref(), passphrase_file.as_deref());
+    let manifest = write_network(&spec, &args.out, &nodes, &chain, secret)?;
+    report(&args, &chain, &manifest, passphrase_file.as_deref());
+    Ok(())
+}
+
+/// Makes a network with plain keys in a folder that is empty or absent.
+pub(in crate::cmd) fn make_network(spec: &NetworkSpec, out: &Path) -> anyhow::Result<()> {
+    spec.check()?;
+    refuse_non_empty(out)?;
+    let nodes = plan_nodes(spec)?;
+    let chain = chain_spec(spec, &nodes)?;
+    write_network(spec, out, &nodes, &chain, (None, None)).map(drop)
+}
+
+fn write_network(
+    spec: &NetworkSpec,
+    out: &Path,
+    nodes: &[NewNode],
+    chain: &ChainSpec,
+    (passphrase, passphrase_file): (Option<&Passphrase>, Option<&Path>),
+) -> anyhow::Result<Manifest> {
+    fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
+    fs::write(out.join(GENESIS), chain.to_json())?;
+    for node in nodes {
+        write_node(out, node, nodes, chain, passphrase, passphrase_file)?;
     }
     let manifest = Manifest {
         name: chain.name.clone(),
@@ -93,9 +116,8 @@ pub(super) fn run(args: CreateArgs) -> anyhow::Result<()> {
         dev: spec.dev,
         nodes: nodes.iter().map(|n| n.entry.clone()).collect(),
     };
-    manifest.write(&args.out)?;
-    report(&args, &chain, &manifest, passphrase_file.as_deref());
-    Ok(())
+    manifest.write(out)?;
+    Ok(manifest)
 }
 
 fn read_spec(args: &CreateArgs) -> anyhow::Result<NetworkSpec> {
@@ -106,8 +128,14 @@ fn read_spec(args: &CreateArgs) -> anyhow::Result<NetworkSpec> {
             toml::from_str(&text).with_context(|| format!("{} is not a network spec", path.display()))?
         }
     };
-    spec.dev |= args.dev;
-    if spec.dev && args.spec.is_none() {
+    if let Some(engine) = &args.consensus {
+        spec.consensus.engine.clone_from(engine);
+    }
+    if spec.is_devnet() && args.spec.is_none() {
+        spec = NetworkSpec::devnet();
+    }
+    spec.dev |= args.dev || spec.is_devnet();
+    if spec.dev && !spec.is_devnet() && args.spec.is_none() {
         // Blocks as soon as there is something to put in them, as developers expect of a local network.
         spec.consensus.block_interval_ms = 200;
     }
@@ -122,9 +150,6 @@ fn read_spec(args: &CreateArgs) -> anyhow::Result<NetworkSpec> {
     n.rpc_port = args.rpc_port.unwrap_or(n.rpc_port);
     n.metrics_port = args.metrics_port.unwrap_or(n.metrics_port);
     n.p2p_port = args.p2p_port.unwrap_or(n.p2p_port);
-    if let Some(engine) = &args.consensus {
-        spec.consensus.engine.clone_from(engine);
-    }
     spec.consensus.block_interval_ms = args.block_interval_ms.unwrap_or(spec.consensus.block_interval_ms);
     spec.check()?;
     Ok(spec)
@@ -258,7 +283,11 @@ fn write_node(
         consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
         execution: config::Execution::default(),
-        storage: config::Storage::default(),
+        storage: match chain.is_devnet() {
+            // Whoever goes back to a snapshot needs the state of that time.
+            true => config::Storage { mode: config::StorageMode::Archive, ..config::Storage::default() },
+            false => config::Storage::default(),
+        },
         log: crate::monitor::logging::LogConfig::default(),
     };
     fs::write(node.entry.config(out), toml::to_string(&config)?)?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
-pub(super) const MANIFEST: &str = "network.toml";
+pub(in crate::cmd) const MANIFEST: &str = "network.toml";
 pub(super) const GENESIS: &str = "genesis.json";
 
 /// What `network create` noted of the network.

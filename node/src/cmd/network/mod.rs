@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-pub(super) use layout::{Manifest, NodeEntry};
+pub(super) use create::make_network;
+pub(super) use layout::{MANIFEST, Manifest, NodeEntry};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NetworkCommand {

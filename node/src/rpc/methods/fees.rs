@@ -42,7 +42,11 @@ pub(super) fn base_fee_after(app: &App, view: &BlockView) -> u64 {
     app.spec.next_base_fee(h.height, h.base_fee, view.gas_used, h.gas_limit)
 }
 
-fn next_base_fee(app: &App) -> Result<u128, RpcError> {
+/// Base fee of the next block, in wei per gas.
+pub(super) fn next_base_fee(app: &App) -> Result<u128, RpcError> {
+    if let Some(fee) = app.ports.dev.as_ref().and_then(|dev| dev.next.wishes().base_fee) {
+        return Ok(fee.into());
+    }
     Ok(base_fee_after(app, &*app.chain.head_view()?).into())
 }
 

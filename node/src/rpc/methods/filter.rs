@@ -35,5 +35,5 @@ fn new_log_filter(c: &Call, args: FilterArgs) -> Result<String, RpcError> {
     if matches!(range, LogRange::Block(_)) {
         return Err(RpcError::params("a filter that is polled has no blockHash; use eth_getLogs"));
     }
-    c.app.filters.install(Kind::Logs { filter, range, next: c.app.chain.reader().head().next() })
+    c.app.filters.install(Kind::Logs { filter, range, next: c.app.chain.reader().head().next(), removed: Vec::new() })
 }

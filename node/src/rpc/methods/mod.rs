@@ -4,6 +4,7 @@ mod admin;
 mod block;
 mod consensus;
 mod debug;
+mod dev;
 mod fees;
 mod filter;
 mod monitor;
@@ -23,7 +24,7 @@ use super::{
 };
 
 /// All methods.
-pub(super) fn registry(config: &RpcConfig) -> Registry {
+pub(super) fn registry(config: &RpcConfig, devnet: bool) -> Registry {
     let mut r = Registry::new(&config.namespaces);
     block::add(&mut r);
     state::add(&mut r);
@@ -39,6 +40,13 @@ pub(super) fn registry(config: &RpcConfig) -> Registry {
     monitor::add(&mut r);
     debug::add(&mut r);
     simulate::add(&mut r);
+    if devnet {
+        dev::add(&mut r);
+    } else {
+        let mut elsewhere = Registry::default();
+        dev::add(&mut elsewhere);
+        r.name_elsewhere(&elsewhere);
+    }
     r
 }
 

@@ -15,7 +15,9 @@ use super::super::{
 };
 
 pub(super) fn add(r: &mut Registry) {
-    r.quick("eth_accounts", &[], |_: &Call, ()| Ok([(); 0]));
+    r.quick("eth_accounts", &[], |c: &Call, ()| {
+        Ok(c.app.ports.dev.as_ref().map_or_else(Vec::new, |dev| dev.accounts.addresses().to_vec()))
+    });
     r.quick("eth_getBalance", &["address", "block"], |c: &Call, (a, id): (Address, Option<BlockId>)| {
         balance(c, &a, id)
     });

@@ -1,6 +1,6 @@
-//! The OpenRPC document of this node (<https://spec.open-rpc.org>), made of three parts: the table of methods says what is
+//! The OpenRPC document of this node (<https://spec.open-rpc.org>), made of four parts: the table of methods says what is
 //! served and what its parameters are called, `execution-apis.json` describes the methods of Ethereum's public
-//! specification, and `basalt.json` all others.
+//! specification, `basalt.json` all others, and `development.json` those that only development networks serve.
 //!
 //! `execution-apis.json` is a copy (github.com/ethereum/execution-apis, CC0-1.0) of what is served here, without examples;
 //! a test makes and compares it. `basalt.json` may add parameters to a public method (`furtherParams`) and alternatives to a
@@ -16,15 +16,17 @@ use super::registry::Registry;
 
 const PUBLIC: &str = include_str!("execution-apis.json");
 const OURS: &str = include_str!("basalt.json");
+const DEVELOPMENT: &str = include_str!("development.json");
 
 /// Errors that any method may answer with, by their names in the document's components.
 const COMMON_ERRORS: [&str; 6] =
     ["InvalidParams", "Timeout", "ResponseTooLarge", "MethodNotFound", "Internal", "Server"];
 
-/// The two catalogues, parsed.
+/// The catalogues, parsed.
 pub(super) struct Catalogue {
     pub(super) public: Value,
     pub(super) ours: Value,
+    pub(super) development: Value,
 }
 
 impl Catalogue {
@@ -33,12 +35,17 @@ impl Catalogue {
         let parse = |name: &str, text: &str| -> Value {
             serde_json::from_str(text).unwrap_or_else(|e| panic!("{name}, a part of this program, is not JSON: {e}"))
         };
-        Self { public: parse("execution-apis.json", PUBLIC), ours: parse("basalt.json", OURS) }
+        Self {
+            public: parse("execution-apis.json", PUBLIC),
+            ours: parse("basalt.json", OURS),
+            development: parse("development.json", DEVELOPMENT),
+        }
     }
 
     /// The entry of a method, with all its parameters and errors; `None` if nothing describes it.
     pub(super) fn describe(&self, name: &str) -> Option<Value> {
-        let mut entry = named(&self.ours["methods"], name).or_else(|| named(&self.public["methods"], name))?.clone();
+        let catalogues = [&self.ours, &self.public, &self.development];
+        let mut entry = catalogues.into_iter().find_map(|c| named(&c["methods"], name))?.clone();
         if let (Some(more), Some(params)) =
             (self.ours["furtherParams"][name].as_array(), entry["params"].as_array_mut())
         {

@@ -25,6 +25,8 @@ pub use network::{NetworkInfo, NodeInfo, PeerInfo};
 pub use pool::{PoolReader, SubmitError, TxSubmitter};
 pub use trace::{TraceFailure, TraceTarget, Tracer};
 
+use crate::dev::Devnet;
+
 /// All ports together: what the node gives the RPC server.
 #[derive(Clone)]
 pub struct Ports {
@@ -42,4 +44,6 @@ pub struct Ports {
     pub network: Arc<dyn NetworkInfo>,
     /// Consensus.
     pub consensus: Arc<dyn ConsensusInfo>,
+    /// What only development networks have.
+    pub dev: Option<Arc<Devnet>>,
 }

@@ -274,6 +274,7 @@ impl Fake {
             pool: Arc::new(self.pool.clone()),
             network: self.clone(),
             consensus: self.clone(),
+            dev: None,
         };
         let metrics = Arc::new(Metrics::new(labels));
         let monitor = self.monitor(Arc::clone(&metrics));

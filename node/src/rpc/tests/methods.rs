@@ -463,3 +463,46 @@ async fn raw_receipts_are_ethereums() {
         assert_eq!(read.logs().len(), shown["logs"].as_array().map_or(0, Vec::len));
     }
 }
+
+#[tokio::test]
+async fn development_methods_say_where_they_exist() {
+    let app = Fake::new().app(RpcConfig::default());
+    for method in [
+        "evm_snapshot",
+        "evm_revert",
+        "evm_mine",
+        "hardhat_mine",
+        "anvil_mine",
+        "evm_increaseTime",
+        "evm_setNextBlockTimestamp",
+        "evm_setAutomine",
+        "evm_setIntervalMining",
+        "hardhat_setBalance",
+        "anvil_setCode",
+        "hardhat_setNonce",
+        "anvil_setStorageAt",
+        "hardhat_setNextBlockBaseFeePerGas",
+        "hardhat_setCoinbase",
+        "hardhat_impersonateAccount",
+        "anvil_stopImpersonatingAccount",
+        "anvil_autoImpersonateAccount",
+        "evm_setBlockGasLimit",
+        "hardhat_reset",
+        "anvil_dropTransaction",
+        "hardhat_metadata",
+        "anvil_nodeInfo",
+        "eth_sendUnsignedTransaction",
+    ] {
+        let (code, text) = fail(&app, method, json!([])).await;
+        assert_eq!(code, -32601, "{method}: {text}");
+        assert!(text.contains("only development networks have it") && text.contains("`basalt dev`"), "{text}");
+    }
+    for method in ["eth_sendTransaction", "eth_sign", "personal_sign", "eth_signTypedData_v4"] {
+        let (code, text) = fail(&app, method, json!([])).await;
+        assert_eq!(code, -32601, "{method}: {text}");
+        assert!(text.contains("keeps no keys") && text.contains("`basalt dev`"), "{text}");
+    }
+    assert_eq!(call(&app, "eth_accounts", json!([])).await, json!([]));
+    let modules = call(&app, "rpc_modules", json!([])).await;
+    assert!(["evm", "hardhat", "anvil", "personal"].iter().all(|n| modules.get(n).is_none()), "{modules}");
+}

@@ -17,7 +17,7 @@ use crate::{
         nodes::NodeView,
         resources::{Disk, Resources, Transfer},
     },
-    rpc::openrpc::Catalogue,
+    rpc::openrpc::{Catalogue, Document},
 };
 
 fn name_of(method: &Value) -> &str {
@@ -94,6 +94,24 @@ fn every_method_is_described_once_and_with_its_parameters() {
     for name in known {
         assert!(app.registry.iter().any(|(n, _)| n == name), "{name} is described and not there");
     }
+}
+
+#[test]
+fn the_methods_of_development_networks_are_described_as_well() {
+    let (catalogue, config) = (Catalogue::new(), crate::rpc::RpcConfig::default());
+    let others = crate::rpc::methods::registry(&config, false);
+    let all = crate::rpc::methods::registry(&config, true);
+    let mut further: Vec<_> = all.iter().filter(|(name, _)| others.iter().all(|(n, _)| n != *name)).collect();
+    further.sort_by_key(|(name, _)| *name);
+    let described: Vec<_> = catalogue.development["methods"].as_array().expect("methods").iter().map(name_of).collect();
+    assert_eq!(described, further.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+    for (name, method) in further {
+        let entry = catalogue.describe(name).expect("described");
+        let names: Vec<_> = entry["params"].as_array().expect("parameters").iter().map(name_of).collect();
+        assert_eq!(names, method.params, "{name}");
+    }
+    let document = serde_json::to_value(Document::new(&all, "0")).expect("JSON");
+    references(&document, &document);
 }
 
 #[tokio::test]
