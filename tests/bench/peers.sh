@@ -42,7 +42,7 @@ start_basalt() { # BLOCK_INTERVAL_MS
 
 transfers() { # SECONDS ARG...
 	"$BASALT" bench run --rpc "$url" --workload ethereum --method ethereum --ethereum-dev-account 0 --senders 500 \
-		--seconds "$1" --max-transactions 150000 --json "${@:2}"
+		--in-flight 20000 --seconds "$1" --max-transactions 250000 --json "${@:2}"
 }
 reads() { # READ ARG...
 	"$BASALT" bench reads --rpc "$url" --read "$1" --seconds "$seconds" --json "${@:2}"

@@ -45,51 +45,69 @@ pub enum Event {
 }
 
 /// Hands events to all who listen. It never waits: who lags behind the buffer misses events and is told so.
+///
+/// New transactions go by a way of their own: they come by the thousand, and hardly anyone asks for them.
 #[derive(Clone, Debug)]
-pub struct EventHub(broadcast::Sender<Event>);
+pub struct EventHub {
+    news: broadcast::Sender<Event>,
+    pending: broadcast::Sender<Event>,
+}
 
 impl EventHub {
     /// A hub that keeps this many events for who lags.
     #[must_use]
     pub fn new(buffer: usize) -> Self {
-        Self(broadcast::Sender::new(buffer.max(1)))
+        let way = || broadcast::Sender::new(buffer.max(1));
+        Self { news: way(), pending: way() }
     }
 
     /// Announces an executed block. Call it in order of height, after the block is readable through the ports.
     pub fn block(&self, event: BlockEvent) {
         if self.is_heard() {
-            let _ = self.0.send(Event::Block(Arc::new(event)));
+            let _ = self.news.send(Event::Block(Arc::new(event)));
         }
     }
 
     /// Announces transactions that are new in the mempool.
     pub fn pending(&self, txs: Vec<Arc<Transaction>>) {
-        if self.is_heard() && !txs.is_empty() {
-            let _ = self.0.send(Event::Pending(txs.into()));
+        if self.is_pending_heard() && !txs.is_empty() {
+            let _ = self.pending.send(Event::Pending(txs.into()));
         }
     }
 
     /// Announces that blocks were taken back.
     pub fn rewound(&self, rewound: Arc<Rewound>) {
         // Nobody listening is no error.
-        let _ = self.0.send(Event::Rewound(rewound));
+        let _ = self.news.send(Event::Rewound(rewound));
     }
 
     /// Announces an alert.
     pub fn alert(&self, event: Arc<AlertEvent>) {
         // Nobody listening is no error.
-        let _ = self.0.send(Event::Alert(event));
+        let _ = self.news.send(Event::Alert(event));
     }
 
-    /// Whether anyone listens; if not, there is no need to prepare an event.
+    /// Whether anyone listens for blocks and alerts; if not, there is no need to prepare an event.
     #[must_use]
     pub fn is_heard(&self) -> bool {
-        self.0.receiver_count() > 0
+        self.news.receiver_count() > 0
     }
 
-    /// Listens from now on.
+    /// Whether anyone listens for new transactions.
+    #[must_use]
+    pub fn is_pending_heard(&self) -> bool {
+        self.pending.receiver_count() > 0
+    }
+
+    /// Listens from now on, to everything but new transactions.
     #[must_use]
     pub fn listen(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.news.subscribe()
+    }
+
+    /// Listens to new transactions from now on.
+    #[must_use]
+    pub fn listen_pending(&self) -> broadcast::Receiver<Event> {
+        self.pending.subscribe()
     }
 }

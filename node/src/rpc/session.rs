@@ -100,10 +100,17 @@ impl Session {
         id.is_some_and(|id| self.subscriptions.lock().remove(&id).is_some())
     }
 
-    /// Whether there is any.
+    /// Whether any is to what [`super::EventHub::listen`] gives.
     #[must_use]
-    pub fn is_subscribed(&self) -> bool {
-        !self.subscriptions.lock().is_empty()
+    pub fn awaits_news(&self) -> bool {
+        let on_its_own = |s: &Subscription| matches!(s, Subscription::Pending { .. } | Subscription::Syncing { .. });
+        !self.subscriptions.lock().values().all(on_its_own)
+    }
+
+    /// Whether any is to new transactions.
+    #[must_use]
+    pub fn awaits_pending(&self) -> bool {
+        self.subscriptions.lock().values().any(|s| matches!(s, Subscription::Pending { .. }))
     }
 
     /// Whether any waits for the beginning or the end of synchronisation.
@@ -225,7 +232,7 @@ pub async fn serve(app: Arc<App>, socket: WebSocket, permit: OwnedSemaphorePermi
 async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::SplitStream<WebSocket>) -> End {
     let session = Arc::new(Session::new(app.config.max_subscriptions));
     let mut at_work: FuturesUnordered<BoxFuture<'static, Option<Vec<u8>>>> = FuturesUnordered::new();
-    let mut events: Option<Receiver<Event>> = None;
+    let (mut news, mut pending): (Option<Receiver<Event>>, Option<Receiver<Event>>) = (None, None);
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_INTERVAL, PING_INTERVAL);
     let mut sync_check = tokio::time::interval(SYNC_CHECK);
     sync_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -240,7 +247,8 @@ async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::
                 }
             }
             Some(answer) = at_work.next() => reply(sink, answer).await,
-            event = next_event(&mut events) => notify(&session, sink, event).await,
+            event = next_event(&mut news) => notify(&session, sink, event).await,
+            event = next_event(&mut pending) => notify(&session, sink, event).await,
             _ = sync_check.tick(), if session.awaits_syncing() => {
                 send_all(sink, session.syncing(&methods::syncing(app))).await
             }
@@ -252,11 +260,8 @@ async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::
         if let Err(end) = step {
             return end;
         }
-        match session.is_subscribed() {
-            true if events.is_none() => events = Some(app.events.listen()),
-            false => events = None,
-            true => {}
-        }
+        listen(&mut news, session.awaits_news(), || app.events.listen());
+        listen(&mut pending, session.awaits_pending(), || app.events.listen_pending());
     }
 }
 
@@ -287,6 +292,15 @@ async fn receive(
 /// The end of `eth_subscribe` and `monitor_subscribe`.
 const SUBSCRIBE: &[u8] = b"_subscribe";
 
+/// Begins or ends to listen, as the subscriptions want it.
+fn listen(events: &mut Option<Receiver<Event>>, wanted: bool, begin: impl FnOnce() -> Receiver<Event>) {
+    match wanted {
+        true if events.is_none() => *events = Some(begin()),
+        true => {}
+        false => *events = None,
+    }
+}
+
 async fn next_event(events: &mut Option<Receiver<Event>>) -> Result<Event, RecvError> {
     match events {
         Some(events) => events.recv().await,
@@ -307,11 +321,18 @@ async fn notify(session: &Session, sink: &mut Sink, event: Result<Event, RecvErr
     send_all(sink, session.notifications(&event)).await
 }
 
+/// Sends several messages and flushes once.
 async fn send_all(sink: &mut Sink, texts: Vec<String>) -> Result<(), End> {
-    for text in texts {
-        send(sink, Message::Text(text.into())).await?;
+    if texts.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let all = async {
+        for text in texts {
+            sink.feed(Message::Text(text.into())).await?;
+        }
+        sink.flush().await
+    };
+    in_time(all).await
 }
 
 async fn reply(sink: &mut Sink, answer: Option<Vec<u8>>) -> Result<(), End> {
@@ -322,7 +343,11 @@ async fn reply(sink: &mut Sink, answer: Option<Vec<u8>>) -> Result<(), End> {
 }
 
 async fn send(sink: &mut Sink, message: Message) -> Result<(), End> {
-    match tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await {
+    in_time(sink.send(message)).await
+}
+
+async fn in_time(sending: impl Future<Output = Result<(), axum::Error>>) -> Result<(), End> {
+    match tokio::time::timeout(SEND_TIMEOUT, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(End::Gone),
         Err(_) => Err(End::Close(format!("too slow: no bytes were read for {} seconds", SEND_TIMEOUT.as_secs()))),

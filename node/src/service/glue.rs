@@ -217,7 +217,7 @@ impl Events for NodeEvents {
 
 impl IngressEvents for NodeEvents {
     fn admitted(&self, txs: &[Arc<Transaction>]) {
-        if self.hub.is_heard() {
+        if self.hub.is_pending_heard() {
             self.hub.pending(txs.to_vec());
         }
     }

@@ -17,7 +17,7 @@ pub(super) fn add(r: &mut Registry) {
         c.app.filters.install(Kind::Blocks { next: c.app.chain.reader().head().next() })
     });
     r.quick("eth_newPendingTransactionFilter", &[], |c: &Call, ()| {
-        c.app.filters.install(Kind::Pending(c.app.events.listen()))
+        c.app.filters.install(Kind::Pending(c.app.events.listen_pending()))
     });
     r.quick("eth_uninstallFilter", &["id"], |c: &Call, (id,): (Given,)| Ok(c.app.filters.uninstall(&id.0)));
     r.blocking("eth_getFilterChanges", &["id"], |c: &Call, (id,): (Given,)| c.app.filters.changes(&c.app, &id.0));
