@@ -1,4 +1,8 @@
-//! The search: cursors over the rows of each address and topic asked for, walked together by height.
+//! The search: cursors over the rows of each address and topic asked for.
+//!
+//! The part of the query whose rows are sparsest leads; each log that it names is read and compared, which costs less than
+//! asking the other parts about it. Only when what is read does not match, time after time, are all parts walked together
+//! to the next height at which each has a row.
 
 use basalt_primitives::{Address, B256, Height, Log, Millis};
 
@@ -115,6 +119,11 @@ impl Snapshot {
     }
 }
 
+/// Rows by which it is judged how sparse a part is.
+const SAMPLE: usize = 8;
+/// Logs read in vain, one after the other, before all parts are asked.
+const PATIENCE: usize = 16;
+
 struct Search<'a> {
     snapshot: &'a Snapshot,
     query: &'a LogQuery,
@@ -148,30 +157,62 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// The heights at which every part has a row, rising; there, the logs that every part names.
-    fn walk(&mut self, parts: Vec<Vec<Term>>, from: Height, to: Height) -> Result<Option<SearchEnd>, StorageError> {
+    /// The heights at which the leading part has a row, rising; there, the logs that it names.
+    fn walk(&mut self, mut parts: Vec<Vec<Term>>, from: Height, to: Height) -> Result<Option<SearchEnd>, StorageError> {
         let snapshot = self.snapshot;
+        self.sparsest_first(&mut parts, from, to)?;
         let mut parts: Vec<Part<'_>> = parts.into_iter().map(|terms| Part::new(snapshot, terms, from)).collect();
-        let mut at = from;
+        let (mut at, mut in_vain) = (from, 0);
         loop {
-            let Some(height) = agree(&mut parts, at, to, &mut self.rows, self.limits.rows)? else { return Ok(None) };
+            let all = in_vain >= PATIENCE;
+            let asked = if all { &mut parts[..] } else { &mut parts[..1] };
+            let Some(height) = agree(asked, at, to, &mut self.rows, self.limits.rows)? else { return Ok(None) };
             if self.rows > self.limits.rows {
                 return Ok(Some(SearchEnd::TooMuchWork(height)));
             }
-            let mut positions = parts[0].positions(height)?;
-            for part in &parts[1..] {
+            let mut positions = asked[0].positions(height)?;
+            for part in &asked[1..] {
                 let other = part.positions(height)?;
                 positions.retain(|p| other.binary_search(p).is_ok());
             }
             for position in positions {
                 self.rows += 1;
                 let stored = self.log(height, position)?;
-                if self.query.matches(&stored.log) && !self.push(height, position, stored)? {
+                if !self.query.matches(&stored.log) {
+                    in_vain += 1;
+                } else if self.push(height, position, stored)? {
+                    in_vain = 0;
+                } else {
                     return Ok(Some(SearchEnd::TooManyLogs(height)));
                 }
             }
             at = height.next();
         }
+    }
+
+    /// Puts the part first whose first rows reach furthest.
+    fn sparsest_first(&mut self, parts: &mut [Vec<Term>], from: Height, to: Height) -> Result<(), StorageError> {
+        if parts.len() < 2 {
+            return Ok(());
+        }
+        let mut reach = Vec::with_capacity(parts.len());
+        for terms in &*parts {
+            let mut part = Part::new(self.snapshot, terms.clone(), from);
+            let mut at = from;
+            for _ in 0..SAMPLE {
+                match part.first(at, &mut self.rows)?.filter(|h| *h <= to) {
+                    Some(height) => at = height.next(),
+                    None => {
+                        at = Height(u64::MAX);
+                        break;
+                    }
+                }
+            }
+            reach.push(at);
+        }
+        let sparsest = (0..reach.len()).max_by_key(|i| (reach[*i], std::cmp::Reverse(*i))).unwrap_or(0);
+        parts.swap(0, sparsest);
+        Ok(())
     }
 
     fn log(&self, height: Height, position: u32) -> Result<StoredLog, StorageError> {
