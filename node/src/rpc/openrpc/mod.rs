@@ -5,7 +5,8 @@
 //! `execution-apis.json` is a copy (github.com/ethereum/execution-apis, CC0-1.0) of what is served here, without examples;
 //! a test makes and compares it. `basalt.json` may add parameters to a public method (`furtherParams`) and alternatives to a
 //! public schema (`extends`): native transactions are of a type of their own. A value may fit several alternatives of the
-//! schemas called `ambiguous`: an empty list is one of hashes as well as one of logs.
+//! schemas called `ambiguous`: an empty list is one of hashes as well as one of logs. Fields called `nullable` are null where
+//! there is no value yet: a pending block has no hash.
 
 use std::sync::Arc;
 
@@ -68,6 +69,13 @@ impl Catalogue {
                 && let Some(choices) = schema.remove("oneOf")
             {
                 schema.insert("anyOf".into(), choices);
+            }
+        }
+        for (name, fields) in self.ours["nullable"].as_object().into_iter().flatten() {
+            for field in fields.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                if let Some(schema) = schemas.get_mut(name).and_then(|s| s["properties"].get_mut(field)) {
+                    *schema = json!({ "oneOf": [{ "type": "null" }, schema.take()] });
+                }
             }
         }
         schemas.extend(self.ours["components"]["schemas"].as_object().cloned().unwrap_or_default());
