@@ -120,6 +120,10 @@ pub async fn reads(plan: &ReadPlan) -> anyhow::Result<ReadReport> {
     })
 }
 
+/// How long after the end calls that were due before it are still made: an open loop that is behind counts its slow answers,
+/// and what it never comes to as failed.
+const OVERTIME: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Copy)]
 struct Pace {
     start: Instant,
@@ -148,14 +152,17 @@ async fn ask(node: Node, body: String, pace: Pace, turn: Option<Turn>) -> anyhow
         if due >= pace.end {
             break;
         }
+        if Instant::now() > pace.end + OVERTIME {
+            failed += 1;
+            continue;
+        }
         tokio::time::sleep_until(due).await;
         let answer = node.rpc().post(body.clone()).await;
-        let now = Instant::now();
-        if due < pace.warm || now > pace.end + Duration::from_secs(1) {
+        if due < pace.warm {
             continue;
         }
         match answer {
-            Ok(answer) if answer["result"].as_str().is_some_and(|r| r.len() > 2) => latencies.record(now - due),
+            Ok(answer) if answer["result"].as_str().is_some_and(|r| r.len() > 2) => latencies.record(due.elapsed()),
             _ => failed += 1,
         }
     }

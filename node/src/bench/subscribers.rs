@@ -13,7 +13,7 @@ use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 /// Subscriptions of one connection.
 const PER_CONNECTION: usize = 20;
-/// What they are to, in turn: each block, and each log of the token's `Transfer` event.
+/// ERC-20's `Transfer` event: every other subscription is to its logs.
 const TRANSFER: &str = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef";
 
 /// The connections; they end when this is dropped.

@@ -149,7 +149,8 @@ impl Mempool {
         };
         let reason =
             format!("it waits its turn for block {height}: {before} before it, {own} of them of its own sender");
-        let mend = "nothing; if no blocks come, consensus_explain says why; where fees are charged, a replacement with the                     same nonce and a higher tip goes sooner";
+        let mend = "nothing; if no blocks come, consensus_explain says why; where fees are charged, a replacement with the same \
+                    nonce and a higher tip goes sooner";
         (Standing::Ready, reason, mend.to_owned())
     }
 

@@ -177,6 +177,9 @@ impl Search<'_> {
             }
             for position in positions {
                 self.rows += 1;
+                if self.rows > self.limits.rows {
+                    return Ok(Some(SearchEnd::TooMuchWork(height)));
+                }
                 let stored = self.log(height, position)?;
                 if !self.query.matches(&stored.log) {
                     in_vain += 1;
