@@ -108,7 +108,8 @@ impl Need {
 impl Mempool {
     /// Evicts what must go for the newcomer, or refuses it and evicts nothing. Queued ones go before executable ones;
     /// an executable one only for an executable newcomer of a better lane, or of the same lane that pays more. What counts
-    /// is the rank behind all that must run before (see [`Rank`]), on both sides.
+    /// is the rank behind all that must run before (see [`Rank`]), on both sides. A newcomer that no block takes yet displaces
+    /// nothing queued, and so nothing executable either while anything queued could go.
     pub(super) fn make_room(&mut self, new: &Newcomer<'_>) -> Result<Vec<B256>, PoolError> {
         let mut need = self.need(new);
         if need.met() {
@@ -118,7 +119,7 @@ impl Mempool {
         if new.floor.open {
             self.pick_queued(new, &mut need, &mut victims);
         }
-        if new.is_executable() {
+        if new.is_executable() && (new.floor.open || self.queued_others(new).next().is_none()) {
             self.pick_tails(new, &mut need, &mut victims);
         }
         if !need.met() {
@@ -143,24 +144,28 @@ impl Mempool {
     fn pick_queued(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {
         // A queued newcomer only displaces what is worse placed than itself.
         let own = QueuedKey::new(new.sender, new.nonce.saturating_sub(new.missing), new.entry);
-        // An executable one keeps those of its own that it makes executable.
-        let sender = self.senders.get(&new.sender);
-        let follows = |n: &u64| sender.is_some_and(|s| s.txs.contains_key(n));
-        let run_end = (new.nonce + 1..).take_while(follows).last().unwrap_or(new.nonce);
-        for key in self.queued.iter().rev() {
+        for (key, e) in self.queued_others(new) {
             if need.met() || (!new.is_executable() && *key <= own) {
                 return;
             }
-            let Some(e) = self.entry(&key.hash) else { continue };
-            let nonce = e.tx.payload().nonce();
-            // What it replaces leaves anyway, and is counted already.
-            let is_replaced = key.sender == new.sender && nonce == new.nonce;
-            let is_follower = new.is_executable() && key.sender == new.sender && nonce <= run_end;
-            if !is_replaced && !is_follower {
-                need.take(e.bytes());
-                victims.push(key.hash);
-            }
+            need.take(e.bytes());
+            victims.push(key.hash);
         }
+    }
+
+    /// The queued ones that the newcomer neither replaces nor makes executable, the first to go first.
+    fn queued_others(&self, new: &Newcomer<'_>) -> impl Iterator<Item = (&QueuedKey, &Entry)> {
+        let (sender, nonce, executable) = (new.sender, new.nonce, new.is_executable());
+        let own = self.senders.get(&sender);
+        let follows = |n: &u64| own.is_some_and(|s| s.txs.contains_key(n));
+        let run_end = (nonce + 1..).take_while(follows).last().unwrap_or(nonce);
+        self.queued.iter().rev().filter_map(move |key| {
+            let e = self.entry(&key.hash)?;
+            let n = e.tx.payload().nonce();
+            // What it replaces leaves anyway, and is counted already.
+            let stays = key.sender == sender && (n == nonce || (executable && n <= run_end));
+            (!stays).then_some((key, e))
+        })
     }
 
     fn pick_tails(&self, new: &Newcomer<'_>, need: &mut Need, victims: &mut Vec<B256>) {

@@ -190,21 +190,30 @@ impl Model {
                 return Ok(victims);
             }
             let next = self.next_queued(t, executable, floor, &victims);
-            let next = next.or_else(|| if executable { self.next_tail(t, floor, &victims) } else { None });
+            // What cannot run yet takes no executable place while anything distant could go.
+            let tails = executable && (floor.0 || self.worst_queued(t, executable, &victims).is_none());
+            let next = next.or_else(|| if tails { self.next_tail(t, floor, &victims) } else { None });
             victims.push(next.ok_or("full")?);
         }
     }
 
     fn next_queued(&self, t: &Tx, executable: bool, floor: Rank, gone: &[B256]) -> Option<B256> {
+        let worst = self.worst_queued(t, executable, gone).filter(|_| floor.0)?;
+        (executable || self.queued_key(worst, worst.seq) > self.queued_key(t, self.seq)).then_some(worst.hash)
+    }
+
+    /// Lane, distance, price, arrival: the greatest goes first.
+    fn queued_key(&self, t: &Tx, seq: u64) -> (Reverse<Lane>, u64, Reverse<u128>, u64) {
+        (Reverse(t.lane), t.nonce.saturating_sub(self.gap(t.seed)), Reverse(t.fee), seq)
+    }
+
+    fn worst_queued(&self, t: &Tx, executable: bool, gone: &[B256]) -> Option<&Tx> {
         let run = (t.nonce + 1..).take_while(|n| self.find(t.seed, *n).is_some()).last().unwrap_or(t.nonce);
-        // Lane, distance, price, arrival: the greatest goes first.
-        let key = |o: &Tx, seq| (Reverse(o.lane), o.nonce.saturating_sub(self.gap(o.seed)), Reverse(o.fee), seq);
         let candidates = self.txs.iter().filter(|o| {
             let own = o.seed == t.seed && (o.nonce == t.nonce || (executable && o.nonce <= run));
             !self.executable(o) && !own && !gone.contains(&o.hash)
         });
-        let worst = candidates.max_by_key(|o| key(o, o.seq)).filter(|_| floor.0)?;
-        (executable || key(worst, worst.seq) > key(t, self.seq)).then_some(worst.hash)
+        candidates.max_by_key(|o| self.queued_key(o, o.seq))
     }
 
     /// One of each other sender at most: its last, by what it counts as.
