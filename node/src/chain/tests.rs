@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_trie::{Nibbles, TrieAccount, proof::verify_proof};
-use basalt_execution::{Executor, StateReader as _, StateTrie, genesis_state, trie::EMPTY_ROOT};
+use basalt_execution::{Deadline, Executor, StateReader as _, StateTrie, genesis_state, trie::EMPTY_ROOT};
 use basalt_primitives::{
     Address, B256, Block, ChainSpec, CommitCertificate, CommitSignature, Header, Height, Round, Seal, SealedBlock,
     SecretKey, Signature, U256,
@@ -20,7 +20,10 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{Chain, StateView};
 use crate::{
-    rpc::ports::{CallExecutor as _, CallRequest, ChainReader as _, ReadError, Scene, StateAt},
+    rpc::ports::{
+        CallError, CallExecutor as _, CallLimits, CallRequest, ChainReader as _, PlannedBlock, ReadError, Scene,
+        SimulateError, SimulationPlan, StateAt,
+    },
     validators::ValidatorSets,
 };
 
@@ -317,4 +320,49 @@ fn a_way_back_to_another_state_is_refused_and_changes_nothing() {
     let above = Rewind { to: Height(2), ..rewind };
     assert!(world.chain.ledger.rewind(&above).is_err());
     assert_eq!(world.chain.ledger.head().height(), Height(1));
+}
+
+/// A contract that never ends: JUMPDEST PUSH0 JUMP.
+fn endless(world: &mut World) -> CallRequest {
+    let code = alloy_primitives::Bytes::from_static(&alloy_primitives::hex!("5b5f56"));
+    let mut changes = StateChanges::default();
+    let account = Account { nonce: 1, balance: U256::ZERO, code_hash: keccak256(&code) };
+    changes.accounts.insert(address(7), Some(account));
+    changes.code.insert(keccak256(&code), code);
+    world.commit(&changes);
+    CallRequest { to: Some(address(7)), ..CallRequest::default() }
+}
+
+#[test]
+fn calls_and_simulations_end_at_their_limits_whether_or_not_anyone_waits() {
+    let mut world = World::new();
+    let request = endless(&mut world);
+    let past = CallLimits { deadline: Some(Deadline::after_ms(0)), max_gas: None };
+    let scene = Scene { limits: past, ..Scene::default() };
+    assert!(matches!(world.chain.call(&request, &scene), Err(CallError::Timeout(0))));
+    assert!(matches!(world.chain.estimate_gas(&request, &scene), Err(CallError::Timeout(0))));
+    assert!(matches!(world.chain.access_list(&request, &scene), Err(CallError::Timeout(0))));
+
+    let mut plan = SimulationPlan { limits: past, ..SimulationPlan::default() };
+    plan.blocks = vec![PlannedBlock::default()];
+    let late = |plan: &SimulationPlan| world.chain.simulate(plan, StateAt::Latest);
+    assert!(matches!(late(&plan), Err(SimulateError::Timeout(0))), "not even an empty block begins");
+    // Of 256 blocks with 1000 changed accounts each, whose roots take longer than there is time.
+    let some = |n: u64| (address(n), basalt_execution::AccountOverride { nonce: Some(9), ..Default::default() });
+    plan.blocks = (0..256)
+        .map(|b| PlannedBlock { accounts: (0..1000).map(|n| some(b * 1000 + n)).collect(), ..PlannedBlock::default() })
+        .collect();
+    plan.limits.deadline = Some(Deadline::after_ms(30));
+    assert!(matches!(late(&plan), Err(SimulateError::Timeout(30))));
+
+    let capped = CallLimits { deadline: None, max_gas: Some(100_000) };
+    let failed = world.chain.call(&request, &Scene { limits: capped, ..Scene::default() }).unwrap_err();
+    assert!(failed.to_string().contains("at most 100000 gas (max_call_gas)"), "{failed}");
+    let plan = SimulationPlan {
+        blocks: vec![PlannedBlock { calls: vec![request.clone(), request], ..PlannedBlock::default() }],
+        limits: capped,
+        ..SimulationPlan::default()
+    };
+    let failed = world.chain.simulate(&plan, StateAt::Latest).unwrap_err();
+    assert!(failed.to_string().contains("call 1: gas required exceeds allowance (100000)"), "{failed}");
 }

@@ -15,6 +15,7 @@ use super::{
     },
     devnet,
 };
+use crate::rpc::methods::state::call_limits;
 use crate::{chain::unsigned_tx, dev::Devnet};
 
 /// Tip of a transaction whose sender names no fee, in wei: one gwei, as wallets offer.
@@ -82,7 +83,7 @@ fn fill(c: &Call, mut request: CallRequest) -> Result<TxEnvelope, RpcError> {
         }
     };
     if request.gas.is_none() {
-        let scene = Scene { pending: true, ..Scene::default() };
+        let scene = Scene { pending: true, limits: call_limits(&c.app), ..Scene::default() };
         request.gas = Some(c.app.ports.calls.estimate_gas(&request, &scene)?);
     }
     let base_fee = super::super::fees::next_base_fee(&c.app)?;
