@@ -27,13 +27,16 @@ use crate::{
     validators::ValidatorSets,
 };
 
-fn spec() -> Arc<ChainSpec> {
+const PBFT: &str = r#"{"engine": "pbft", "blockIntervalMs": 1000, "roundTimeoutMs": 1000, "roundTimeoutCapMs": 10000,
+    "emptyBlockMs": null, "clockToleranceMs": 1000}"#;
+const DEV: &str = r#"{"engine": "dev"}"#;
+
+fn spec(consensus: &str) -> Arc<ChainSpec> {
     let key = SecretKey::from_bytes(&[1; 32]).public_key();
     let text = format!(
         r#"{{
             "name": "test", "chainId": 31337, "genesisTimeMs": 1700000000000, "hashFn": "sha256", "development": true,
-            "consensus": {{"engine": "pbft", "blockIntervalMs": 1000, "roundTimeoutMs": 1000, "roundTimeoutCapMs": 10000,
-                           "emptyBlockMs": null, "clockToleranceMs": 1000}},
+            "consensus": {consensus},
             "gasLimit": 30000000, "maxBlockBytes": 1048576, "fees": {{"kind": "zero"}}, "forks": {{"0": "osaka"}},
             "validators": [{{"name": "a", "public_key": "{key}", "power": 1}}],
             "alloc": {{"{}": {{"balance": "1000"}}}}
@@ -63,7 +66,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (dir, spec) = (tempfile::tempdir().unwrap(), spec());
+        Self::of(PBFT)
+    }
+
+    fn of(consensus: &str) -> Self {
+        let (dir, spec) = (tempfile::tempdir().unwrap(), spec(consensus));
         let (changes, batch) = genesis_state(&spec).unwrap();
         let genesis = GenesisState { changes: changes.clone(), trie: batch.updates, root: batch.root };
         let ledger = Ledger::open(dir.path(), &spec, &OpenOptions::default(), || genesis).unwrap();
@@ -283,7 +290,7 @@ fn rewind(world: &mut World, to: u64) {
 #[test]
 fn blocks_that_are_taken_back_leave_nothing_behind() {
     for seed in 0..6 {
-        let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(seed));
+        let (mut world, mut rng) = (World::of(DEV), StdRng::seed_from_u64(seed));
         for _ in 0..6 {
             for _ in 0..rng.random_range(1..8) {
                 let changes = changes(&mut rng, world.models.last().unwrap());
@@ -308,7 +315,7 @@ fn blocks_that_are_taken_back_leave_nothing_behind() {
 
 #[test]
 fn a_way_back_to_another_state_is_refused_and_changes_nothing() {
-    let mut world = World::new();
+    let mut world = World::of(DEV);
     let (mut rng, before) = (StdRng::seed_from_u64(1), world.models[0].clone());
     let changes = changes(&mut rng, &before);
     world.commit(&changes);
@@ -320,6 +327,21 @@ fn a_way_back_to_another_state_is_refused_and_changes_nothing() {
     let above = Rewind { to: Height(2), ..rewind };
     assert!(world.chain.ledger.rewind(&above).is_err());
     assert_eq!(world.chain.ledger.head().height(), Height(1));
+}
+
+#[test]
+fn only_a_development_network_takes_blocks_back() {
+    let mut world = World::new();
+    let (mut rng, before) = (StdRng::seed_from_u64(1), world.models[0].clone());
+    world.commit(&changes(&mut rng, &before));
+    let (ledger, none) = (&world.chain.ledger, StateChanges::default());
+    let trie = world.trie.apply(&none, &StateView(ledger.snapshot())).unwrap();
+    for to in [0, 1, 2] {
+        let rewind = Rewind { to: Height(to), changes: &none, trie: &trie.updates, root: trie.root };
+        let refused = ledger.rewind(&rewind).unwrap_err().to_string();
+        assert!(refused.contains("no development network"), "{refused}");
+    }
+    assert_eq!(ledger.head().height(), Height(1));
 }
 
 /// A contract that never ends: JUMPDEST PUSH0 JUMP.
