@@ -9,6 +9,7 @@ use super::super::{
     error::{self, REVERTED},
     format::{BlockJson, LogJson, TxJson},
     overrides::{BlockArgs, StateArgs},
+    params,
     ports::{PlannedBlock, SimulateError, SimulatedBlock, SimulationPlan},
     registry::{Call, Registry},
     types::{BlockId, CallArgs, Hex64},
@@ -57,6 +58,12 @@ impl BlockCalls {
             calls: calls.collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// Whether a value reads as the blocks of a simulation.
+pub(super) fn reads(value: &serde_json::Value) -> bool {
+    let block = |b: BlockCalls| b.into_block(31_337);
+    params::reads(value, |args: Args| args.block_state_calls.into_iter().map(block).collect::<Result<Vec<_>, _>>())
 }
 
 fn simulate(c: &Call, args: Args, id: Option<BlockId>) -> Result<Vec<BlockOut>, RpcError> {
