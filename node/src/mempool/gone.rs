@@ -76,7 +76,7 @@ pub struct Left {
 pub(super) struct Memory {
     limit: usize,
     left: B256Map<Left>,
-    order: VecDeque<B256>,
+    order: VecDeque<(B256, Address)>,
 }
 
 impl Memory {
@@ -85,11 +85,12 @@ impl Memory {
     }
 
     pub fn note(&mut self, hash: B256, left: Left) {
+        let sender = left.sender;
         if self.left.insert(hash, left).is_none() {
-            self.order.push_back(hash);
+            self.order.push_back((hash, sender));
         }
         if self.order.len() > self.limit
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((oldest, _)) = self.order.pop_front()
         {
             self.left.remove(&oldest);
         }
@@ -99,10 +100,10 @@ impl Memory {
         self.left.get(hash)
     }
 
-    /// The last of a sender that left. Looks at all of them: for people who ask.
+    /// The last of a sender that left. Goes through all of them, which is some microseconds: for people who ask.
     pub fn last_of(&self, sender: &Address) -> Option<(B256, &Left)> {
-        let found = |hash: &B256| self.left.get(hash).filter(|l| l.sender == *sender).map(|l| (*hash, l));
-        self.order.iter().rev().find_map(found)
+        let (hash, _) = self.order.iter().rev().find(|(_, s)| s == sender)?;
+        Some((*hash, self.left.get(hash)?))
     }
 }
 

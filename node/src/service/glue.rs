@@ -123,6 +123,7 @@ impl NodeEvents {
             round: head.certificate.as_ref().map_or(0, |c| c.round.0),
             commit_latency: committed.latency,
             execution: Some(committed.took),
+            ran_ahead: self.chain.executor.ran_ahead(),
         });
         let view = Arc::new(self.chain.view_of(head, &committed.receipts));
         self.chain.newest.push(Arc::clone(&view));
