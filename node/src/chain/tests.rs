@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use alloy_trie::{Nibbles, TrieAccount, proof::verify_proof};
 use basalt_execution::{Deadline, Executor, StateReader as _, StateTrie, genesis_state, trie::EMPTY_ROOT};
 use basalt_primitives::{
-    Address, B256, Block, ChainSpec, CommitCertificate, CommitSignature, Header, Height, Round, Seal, SealedBlock,
-    SecretKey, Signature, U256,
+    Address, B256, Block, Bytes, ChainSpec, CommitCertificate, CommitSignature, Header, Height, Log, Receipt, Round,
+    Seal, SealedBlock, SecretKey, Signature, U256,
     block::transactions_root,
     header::HEADER_VERSION,
     keccak256,
@@ -18,7 +18,7 @@ use basalt_primitives::{
 use basalt_storage::{BlockCommit, GenesisState, Head, Ledger, OpenOptions, Outcome, Reader as _, Rewind};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::{Chain, StateView};
+use super::{Chain, Newest, StateView};
 use crate::{
     rpc::ports::{
         CallError, CallExecutor as _, CallLimits, CallRequest, ChainReader as _, PlannedBlock, ReadError, Scene,
@@ -80,6 +80,7 @@ impl World {
                 .unwrap(),
             executor: Arc::new(Executor::new(Arc::clone(&spec))),
             ledger: Arc::new(ledger),
+            newest: Newest::default(),
             next_block: None,
             spec,
         };
@@ -90,8 +91,16 @@ impl World {
 
     /// An empty block that yet changes the state.
     fn commit(&mut self, changes: &StateChanges) {
+        self.commit_with(changes, &[]);
+    }
+
+    /// A block with a transaction of some bytes for each receipt.
+    fn commit_with(&mut self, changes: &StateChanges, receipts: &[Receipt]) {
         let (head, hash_fn) = (self.chain.ledger.head(), self.chain.spec.hash_fn);
-        let block = SealedBlock::new(empty_block(&head, &self.chain.spec), hash_fn);
+        let tx_hashes: Vec<B256> = receipts.iter().map(|r| r.tx_hash).collect();
+        let transactions = receipts.iter().map(|r| Bytes::copy_from_slice(r.tx_hash.as_slice())).collect();
+        let block = Block { transactions, ..empty_block(&head, &self.chain.spec) };
+        let block = SealedBlock::new(block, hash_fn);
         let certificate = CommitCertificate {
             height: block.height(),
             round: Round(0),
@@ -99,12 +108,13 @@ impl World {
             signatures: vec![CommitSignature { validator: 0, signature: Signature([1; 64]) }],
         };
         let batch = self.trie.apply(changes, &StateView(self.chain.ledger.snapshot())).unwrap();
-        let outcome = Outcome { state_root: batch.root, receipts_root: receipts_root(hash_fn, &[]), gas_used: 0 };
+        let gas_used = receipts.iter().map(|r| r.gas_used).sum();
+        let outcome = Outcome { state_root: batch.root, receipts_root: receipts_root(hash_fn, receipts), gas_used };
         let commit = BlockCommit {
             block: &block,
             certificate: &certificate,
-            tx_hashes: &[],
-            receipts: &[],
+            tx_hashes: &tx_hashes,
+            receipts,
             skipped: &[],
             changes,
             trie: &batch.updates,
@@ -206,6 +216,30 @@ fn assert_proof(world: &World, height: u64, n: u64) {
         } else {
             verify_proof(found.storage_root, key, encoded, &proven.nodes).unwrap();
         }
+    }
+}
+
+#[test]
+fn a_block_looks_the_same_from_memory_and_from_disk() {
+    let mut world = World::new();
+    let logs = vec![Log { address: address(1), topics: vec![B256::repeat_byte(9)], data: Bytes::from_static(&[1, 2]) }];
+    let receipt = |n: u8, logs| Receipt {
+        tx_hash: B256::repeat_byte(n),
+        tx_type: 2,
+        success: true,
+        gas_used: 21_000,
+        cumulative_gas_used: 21_000 * u64::from(n),
+        effective_gas_price: 0,
+        contract_address: None,
+        logs,
+        revert_data: Bytes::new(),
+    };
+    for receipts in [vec![], vec![receipt(1, vec![])], vec![receipt(1, logs), receipt(2, vec![])]] {
+        world.commit_with(&StateChanges::default(), &receipts);
+        let head = world.chain.ledger.head();
+        let view = world.chain.view_of(&head, &receipts);
+        assert_eq!(view.bloom.is_zero(), receipts.iter().all(|r| r.logs.is_empty()));
+        assert_eq!(*world.chain.block(head.height()).unwrap().unwrap(), view);
     }
 }
 

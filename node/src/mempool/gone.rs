@@ -1,8 +1,8 @@
 //! Why transactions left the pool without being in a block, or never came in: remembered for a while, for whoever asks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, map::B256Map};
 use basalt_primitives::Height;
 
 use super::PoolError;
@@ -75,13 +75,13 @@ pub struct Left {
 #[derive(Debug)]
 pub(super) struct Memory {
     limit: usize,
-    left: HashMap<B256, Left>,
+    left: B256Map<Left>,
     order: VecDeque<(B256, Address)>,
 }
 
 impl Memory {
     pub fn new(limit: usize) -> Self {
-        Self { limit, left: HashMap::new(), order: VecDeque::new() }
+        Self { limit, left: B256Map::default(), order: VecDeque::new() }
     }
 
     pub fn note(&mut self, hash: B256, left: Left) {
