@@ -124,7 +124,7 @@ impl CallExecutor for Chain {
 fn halted(reason: String, p: &Prepared, scene: &Scene) -> String {
     match (p.request.gas, scene.limits.max_gas) {
         (Some(gas), Some(most)) if gas == most => {
-            format!("{reason}; a call on this node may use at most {most} gas (max_call_gas)")
+            format!("{reason}; a call on this node may use at most {most} gas")
         }
         _ => reason,
     }

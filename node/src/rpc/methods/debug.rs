@@ -115,7 +115,8 @@ pub(super) fn reads(value: &Value) -> bool {
     params::reads(value, |options: Options| {
         let (accounts, block) =
             (options.state_overrides.unwrap_or_default(), options.block_overrides.unwrap_or_default());
-        (accounts.into_overrides()?, block.into_overrides()?);
+        accounts.into_overrides()?;
+        block.into_overrides()?;
         options.trace.timeout.as_deref().map(go_duration_ms).transpose()
     })
 }
