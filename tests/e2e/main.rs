@@ -16,6 +16,7 @@ mod release;
 #[path = "override.rs"]
 mod set_override;
 mod survival;
+mod top;
 mod transactions;
 mod validators;
 mod wallet;
