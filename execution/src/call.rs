@@ -18,8 +18,9 @@ use revm::{
 use revm_inspectors::access_list::AccessListInspector;
 
 use crate::{
-    BlockEnv, Executor, SkipReason, StateError, StateOverrides, StateReader,
+    BlockEnv, Deadline, Executor, SkipReason, StateError, StateOverrides, StateReader,
     block_state::BlockState,
+    deadline::{self, Watch},
     evm::{self, BlockEvm},
     executor::panic_message,
     transfer::TRANSFER_GAS,
@@ -52,6 +53,8 @@ pub struct CallRequest {
     pub access_list: AccessList,
     /// EIP-7702 authorizations.
     pub authorizations: Vec<SignedAuthorization>,
+    /// When to give up, over all the runs that the answer takes; `None` for as long as the gas lasts.
+    pub deadline: Option<Deadline>,
 }
 
 /// How a call ended.
@@ -93,6 +96,9 @@ pub enum CallError {
     /// The EVM stops it, however much gas it gets.
     #[error("execution halted: {0}")]
     Halt(String),
+    /// Too slow.
+    #[error("execution timeout: it takes longer than the limit of {0} ms; ask for less at once")]
+    Timeout(u64),
     /// More gas than the call may have.
     #[error("gas required exceeds allowance ({0})")]
     Allowance(u64),
@@ -172,7 +178,9 @@ impl Executor {
                 let tx = tx_env(&request, gas, cfg.chain_id);
                 let inspector = AccessListInspector::new(request.access_list.clone());
                 let mut evm = evm::watched(before, block, cfg, inspector);
-                let ran = evm.inspect_one_tx(tx).map_err(|e| refused(e, &request, env))?;
+                deadline::watch(&mut evm, request.deadline);
+                in_time(&request)?;
+                let ran = evm.inspect_one_tx(tx).map_err(|e| refused(e, &evm.ctx.chain, &request, env))?;
                 let list = evm.inspector.into_access_list();
                 if list == request.access_list {
                     return Ok(Accessed { list, outcome: outcome(ran) });
@@ -199,7 +207,22 @@ pub(crate) fn rules(executor: &Executor, env: &BlockEnv, request: &CallRequest) 
 }
 
 /// Why a call could not begin.
-pub(crate) fn refused(e: EVMError<StateError>, request: &CallRequest, env: &BlockEnv) -> CallError {
+pub(crate) fn refused(e: EVMError<StateError>, watch: &Watch, request: &CallRequest, env: &BlockEnv) -> CallError {
+    match (e, request.deadline) {
+        (_, Some(deadline)) if watch.expired => CallError::Timeout(deadline.limit_ms()),
+        (e, _) => not_begun(e, request, env),
+    }
+}
+
+/// Whether there is time left, before something begins.
+pub(crate) fn in_time(request: &CallRequest) -> Result<(), CallError> {
+    match request.deadline {
+        Some(deadline) if deadline.passed() => Err(CallError::Timeout(deadline.limit_ms())),
+        _ => Ok(()),
+    }
+}
+
+fn not_begun(e: EVMError<StateError>, request: &CallRequest, env: &BlockEnv) -> CallError {
     match e {
         EVMError::Transaction(e) => {
             let price = request.gas_price.unwrap_or_default();
@@ -227,7 +250,9 @@ impl<'a> Caller<'a> {
         let mut before = BlockState::new(state, &executor.codes);
         before.override_accounts(overrides)?;
         let (block, cfg) = rules(executor, env, request);
-        Ok(Self { evm: evm::evm_over(before, block, cfg), env })
+        let mut evm = evm::evm_over(before, block, cfg);
+        deadline::watch(&mut evm, request.deadline);
+        Ok(Self { evm, env })
     }
 
     /// The least gas above `low` and up to `high`, with which the call is known to succeed, by halving.
@@ -247,9 +272,10 @@ impl<'a> Caller<'a> {
     }
 
     fn run(&mut self, request: &CallRequest, gas: u64) -> Result<ExecutionResult, CallError> {
+        in_time(request)?;
         let chain_id = self.evm.ctx.cfg.chain_id;
         let ran = self.evm.transact(tx_env(request, gas, chain_id));
-        ran.map(|ran| ran.result).map_err(|e| refused(e, request, self.env))
+        ran.map(|ran| ran.result).map_err(|e| refused(e, &self.evm.ctx.chain, request, self.env))
     }
 
     fn succeeds(&mut self, request: &CallRequest, gas: u64) -> Result<bool, CallError> {

@@ -13,13 +13,13 @@ use revm::{
     },
 };
 
-use crate::{block_state::BlockState, env::spec_id, precompiles::precompiles, skip::SkipReason};
+use crate::{block_state::BlockState, deadline::Watch, env::spec_id, precompiles::precompiles, skip::SkipReason};
 
 /// The EVM over a block's state.
 pub(crate) type BlockEvm<'a, I = ()> = MainnetEvm<BlockContext<'a>, I>;
 
 /// What an EVM over a block's state knows.
-pub(crate) type BlockContext<'a> = Context<RevmBlock, TxEnv, CfgEnv, BlockState<'a>, Journal<BlockState<'a>>, ()>;
+pub(crate) type BlockContext<'a> = Context<RevmBlock, TxEnv, CfgEnv, BlockState<'a>, Journal<BlockState<'a>>, Watch>;
 
 /// revm's configuration of a fork on this chain.
 pub(crate) fn config(fork: EvmFork, chain_id: u64) -> CfgEnv {

@@ -8,6 +8,7 @@
 mod ahead;
 mod block_state;
 pub mod call;
+mod deadline;
 mod development;
 pub mod env;
 mod evm;
@@ -25,6 +26,7 @@ mod transfer;
 pub mod trie;
 
 pub use call::{Accessed, CallEnd, CallError, CallOutcome, CallRequest};
+pub use deadline::Deadline;
 pub use env::BlockEnv;
 pub use executor::{BuildLimits, Built, ExecError, Executed, Executor, Overrides};
 pub use genesis::genesis_state;

@@ -16,7 +16,7 @@ use revm_inspectors::transfer::TransferInspector;
 
 use crate::{
     BlockEnv, CallError, CallOutcome, CallRequest, Executor, SkipReason, StateReader, block_state::BlockState, call,
-    evm, executor::panic_message, overrides::StateOverrides,
+    deadline, evm, executor::panic_message, overrides::StateOverrides,
 };
 
 /// How the calls of a simulation run.
@@ -57,6 +57,8 @@ pub struct Simulation<'a> {
     reader: &'a dyn StateReader,
     rules: SimulationRules,
     state: Option<BlockState<'a>>,
+    /// Over all blocks.
+    most_gas: u64,
     gas_left: u64,
 }
 
@@ -64,7 +66,14 @@ impl<'a> Simulation<'a> {
     /// On the state after a block, with at most so much gas over all blocks.
     #[must_use]
     pub fn new(executor: &'a Executor, reader: &'a dyn StateReader, rules: SimulationRules, gas: u64) -> Self {
-        Self { executor, reader, rules, state: Some(BlockState::new(reader, &executor.codes)), gas_left: gas }
+        Self {
+            executor,
+            reader,
+            rules,
+            state: Some(BlockState::new(reader, &executor.codes)),
+            most_gas: gas,
+            gas_left: gas,
+        }
     }
 
     /// Runs one block: changes accounts, then makes the calls in order. Each request may come with a nonce.
@@ -84,6 +93,9 @@ impl<'a> Simulation<'a> {
             if gas > left {
                 let error = CallError::Invalid(SkipReason::BlockGas { limit: gas, left });
                 return Err(SimulationError { index, error });
+            }
+            if self.gas_left == 0 {
+                return Err(SimulationError { index, error: CallError::Allowance(self.most_gas) });
             }
             request.gas = Some(gas.min(self.gas_left));
             let ran = self.call(env, request, nonce).map_err(|error| SimulationError { index, error })?;
@@ -116,6 +128,7 @@ impl<'a> Simulation<'a> {
         mut request: CallRequest,
         nonce: Option<u64>,
     ) -> Result<SimulatedCall, CallError> {
+        call::in_time(&request)?;
         let (mut block, mut cfg) = call::rules(self.executor, env, &request);
         if self.rules.validation {
             block.basefee = env.base_fee;
@@ -130,10 +143,11 @@ impl<'a> Simulation<'a> {
         let state = self.state.take().unwrap_or_else(|| BlockState::new(self.reader, &self.executor.codes));
         let inspector = TransferInspector::new(false).with_logs(self.rules.trace_transfers);
         let mut evm = evm::watched(state, block, cfg, inspector);
+        deadline::watch(&mut evm, request.deadline);
         let ran = catch_unwind(AssertUnwindSafe(|| evm.inspect_tx(tx)));
         let ran = ran.map_err(|panic| CallError::Failed(panic_message(&*panic)))?;
+        let ran = ran.map_err(|e| call::refused(e, &evm.ctx.chain, &request, env))?;
         let mut state = evm.ctx.journaled_state.database;
-        let ran = ran.map_err(|e| call::refused(e, &request, env))?;
         state.commit(ran.state)?;
         self.state = Some(state);
         let created = match &ran.result {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use basalt_execution::{
-    AccountOverride, BlockOverrides, CallEnd, CallError, CallRequest, SkipReason, StateOverrides,
+    AccountOverride, BlockOverrides, CallEnd, CallError, CallRequest, Deadline, SkipReason, StateOverrides,
     simulate::{Simulation, SimulationRules},
 };
 use basalt_primitives::{Height, chainspec::EvmFork};
@@ -136,4 +136,49 @@ fn validation_refuses_what_a_block_would() {
     let greedy = run(SimulationRules::default(), CallRequest { gas: Some(40_000_000), ..ask() }, None);
     assert!(matches!(greedy, Err(CallError::Invalid(SkipReason::BlockGas { .. }))), "{greedy:?}");
     assert!(run(strict, ask(), Some(0)).is_ok() && run(SimulationRules::default(), ask(), Some(4)).is_ok());
+}
+
+/// JUMPDEST PUSH0 JUMP: never ends by itself.
+const LOOPS: [u8; 3] = [0x5b, 0x5f, 0x56];
+/// Calls itself with all its gas, again and again, deeper and deeper: PUSH0 five times, ADDRESS GAS CALL, then as often as it likes.
+const CALLS: [u8; 13] = [0x5b, 0x5f, 0x5f, 0x5f, 0x5f, 0x5f, 0x30, 0x5a, 0xf1, 0x50, 0x5f, 0x56, 0x00];
+
+#[test]
+fn nothing_that_nobody_pays_for_runs_beyond_its_deadline() {
+    for code in [&LOOPS[..], &CALLS] {
+        let chain = with_code(code);
+        let vast = basalt_execution::BlockEnv { gas_limit: 1 << 40, ..env(0) };
+        let in_time = |ms| CallRequest { deadline: Some(Deadline::after_ms(ms)), ..ask() };
+        for ms in [0, 5] {
+            let overrides = StateOverrides::new();
+            let late = CallError::Timeout(ms);
+            assert!(late.to_string().contains(&format!("limit of {ms} ms")), "{late}");
+            assert_eq!(chain.executor.call(&vast, &in_time(ms), &chain.state, &overrides), Err(late.clone()));
+            assert_eq!(chain.executor.access_list(&vast, &in_time(ms), &chain.state, &overrides), Err(late.clone()));
+            for rules in [SimulationRules::default(), SimulationRules { trace_transfers: true, ..Default::default() }] {
+                let mut simulation = Simulation::new(&chain.executor, &chain.state, rules, 1 << 40);
+                let calls = vec![(in_time(ms), None), (in_time(ms), None)];
+                let failed = simulation.block(&vast, &overrides, calls).unwrap_err();
+                assert_eq!((failed.index, failed.error), (0, late.clone()));
+            }
+        }
+        // One transaction may have no more than the fork's cap, so an estimate ends by that or by the deadline.
+        let estimate = chain.executor.estimate_gas(&vast, &in_time(0), &chain.state, &StateOverrides::new());
+        assert_eq!(estimate, Err(CallError::Timeout(0)));
+    }
+}
+
+#[test]
+fn a_deadline_changes_nothing_for_what_ends_in_time() {
+    for code in [&READS[..], &COUNTS, &LOOPS, &CALLS] {
+        let chain = with_code(code);
+        let timed = CallRequest { deadline: Some(Deadline::after_ms(600_000)), ..ask() };
+        let run = |r: &CallRequest| {
+            let gas = CallRequest { gas: Some(200_000), ..r.clone() };
+            let overrides = StateOverrides::new();
+            let called = chain.executor.call(&env(0), &gas, &chain.state, &overrides);
+            (called, chain.executor.access_list(&env(0), &gas, &chain.state, &overrides))
+        };
+        assert_eq!(run(&timed), run(&ask()));
+    }
 }

@@ -1,8 +1,10 @@
 //! Where transactions come in, from RPC and from peers: decode, verify in batches, admit to the mempool, pass on.
 //!
-//! Signatures are checked before anything else costs memory: what waits here are bounded queues of encoded bytes.
+//! Signatures are checked before anything else costs memory: what waits here are bounded queues of encoded bytes. One thread
+//! decides, so that what came first is judged first; the signatures of a batch are checked on all processors. All of it gives
+//! way to consensus and to the answers of reads ([`NICE`]).
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 
 use basalt_primitives::{
     Address, B256, Bytes, Height, Transaction, ValidatorSet,
@@ -28,6 +30,10 @@ const RPC_QUEUE: usize = 512;
 const PEER_QUEUE: usize = 512;
 /// Transactions verified together at most.
 const BATCH: usize = 1024;
+
+/// How far these threads stand back (nice value): beside work at 0 they get about a third of a processor. New transactions can
+/// wait; votes and clients that read cannot.
+const NICE: i32 = 5;
 
 /// Told of what came in.
 pub trait IngressEvents: Send + Sync {
@@ -98,7 +104,16 @@ impl Ingress {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (rpc, rpc_in) = bounded(RPC_QUEUE);
         let (peers, peers_in) = bounded(PEER_QUEUE);
-        thread::Builder::new().name("ingress".into()).spawn(move || run(parts, &rpc_in, &peers_in))?;
+        let helpers = rayon::ThreadPoolBuilder::new()
+            .thread_name(|n| format!("ingress-{n}"))
+            .start_handler(|_| stand_back())
+            .build()
+            .map_err(std::io::Error::other)?;
+        let take = move || {
+            stand_back();
+            run(parts, &helpers, &rpc_in, &peers_in);
+        };
+        thread::Builder::new().name("ingress".into()).spawn(take)?;
         Ok(Self { rpc, peers })
     }
 
@@ -141,7 +156,14 @@ impl TxSubmitter for Ingress {
     }
 }
 
-fn run(mut parts: Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
+/// Lowers the priority of this thread. Where that is not allowed it stays as it is: only the order of work changes.
+fn stand_back() {
+    if let Err(e) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!("the priority of a thread could not be lowered: {e}");
+    }
+}
+
+fn run(mut parts: Parts, helpers: &rayon::ThreadPool, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
     let mut batches = Vec::new();
     loop {
         // Both queues in turn; whoever floods one does not starve the other.
@@ -157,7 +179,8 @@ fn run(mut parts: Parts, rpc: &Receiver<Batch>, peers: &Receiver<Batch>) {
             count += more.raws.len();
             batches.push(more);
         }
-        parts.take(std::mem::take(&mut batches));
+        let batches = std::mem::take(&mut batches);
+        helpers.install(|| parts.take(batches));
     }
 }
 
@@ -285,18 +308,25 @@ impl Admission {
             fork: self.chain.spec.fork_at(header.height.next()),
             now_ms: self.clock.wall_ms(),
         };
-        let account = |address: &Address| {
-            state.account(address).map_err(|e| {
+        // Many of a batch have the same sender.
+        let mut accounts: HashMap<Address, AccountView> = HashMap::new();
+        let mut account = |address: Address| -> Result<AccountView, SubmitError> {
+            if let Some(known) = accounts.get(&address) {
+                return Ok(*known);
+            }
+            let a = state.account(&address).map_err(|e| {
                 tracing::error!("the ledger could not be read: {e}");
                 SubmitError::Unavailable("the ledger could not be read; see the node's log".into())
-            })
+            })?;
+            let a = a.unwrap_or_default();
+            Ok(*accounts.entry(address).or_insert(AccountView { nonce: a.nonce, balance: a.balance }))
         };
         let with_accounts: Vec<_> = verified
             .into_iter()
             .map(|tx| {
                 let tx = tx?;
-                let a = account(&tx.sender())?.unwrap_or_default();
-                Ok((tx, AccountView { nonce: a.nonce, balance: a.balance }))
+                let account = account(tx.sender())?;
+                Ok((tx, account))
             })
             .collect();
         let validators = self.chain.sets.at(context.next_height);

@@ -193,7 +193,8 @@ pub fn encode_account(a: &Account) -> Vec<u8> {
 pub fn decode_account(bytes: &[u8]) -> Option<Account> {
     let mut c = Cursor(bytes);
     let (nonce, balance) = (c.u64()?, U256::from_be_bytes(c.array::<32>()?));
-    let code_hash = if c.0.is_empty() { Account::default().code_hash } else { c.hash()? };
+    let none = Account::default().code_hash;
+    let code_hash = if c.0.is_empty() { none } else { c.hash().filter(|h| *h != none)? };
     c.end(Account { nonce, balance, code_hash })
 }
 
@@ -232,7 +233,8 @@ pub fn decode_past_account(bytes: &[u8]) -> Option<Option<Account>> {
     let [head] = c.array()?;
     let nonce = c.slice(usize::from(head & !PAST_HAS_CODE)).filter(|n| n.len() <= 8 && n.first() != Some(&0))?;
     let nonce = nonce.iter().fold(0, |n, b| n << 8 | u64::from(*b));
-    let code_hash = if head & PAST_HAS_CODE == 0 { Account::default().code_hash } else { c.hash()? };
+    let none = Account::default().code_hash;
+    let code_hash = if head & PAST_HAS_CODE == 0 { none } else { c.hash().filter(|h| *h != none)? };
     let balance = decode_slot(c.0)?;
     Some(Some(Account { nonce, balance, code_hash }))
 }
@@ -258,6 +260,10 @@ pub fn decode_changed(bytes: &[u8]) -> Option<Changed> {
     while !c.0.is_empty() {
         let address = Address::new(c.array()?);
         let count = usize::try_from(c.u32()?).ok()?;
+        // Each account once, and with what changed: the row has no other form.
+        if count == 0 || changed.slots.last().is_some_and(|(last, _)| *last == address) {
+            return None;
+        }
         let slots = c.slice(count.checked_mul(32)?)?;
         changed.slots.extend(slots.chunks(32).map(|s| (address, U256::from_be_slice(s))));
     }

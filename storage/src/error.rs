@@ -31,6 +31,12 @@ pub enum StorageError {
         /// Genesis hash of the chain specification.
         expected: B256,
     },
+    /// Blocks were to be taken back on a chain where a final block is final.
+    #[error(
+        "blocks cannot be taken back here: this chain is no development network, and what is final stays; nothing was \
+         changed"
+    )]
+    NotDevelopment,
     /// Written by newer software.
     #[error(
         "{} was written by a newer version of Basalt (table `{table}` has schema {found}, this version knows up to \

@@ -32,6 +32,8 @@ pub struct Ledger {
     pub(crate) committing: Mutex<()>,
     /// Held for a step of pruning.
     pub(crate) pruning: Mutex<()>,
+    /// Whether this is the chain of a development network, which takes blocks back.
+    pub(crate) devnet: bool,
 }
 
 impl Ledger {
@@ -57,7 +59,7 @@ impl Ledger {
         open::check_identity(&database, spec)?;
         let head = Arc::new(open::load_head(&database)?);
         let newest = RwLock::new(Snapshot::new(database, head));
-        Ok(Self { newest, committing: Mutex::new(()), pruning: Mutex::new(()) })
+        Ok(Self { newest, committing: Mutex::new(()), pruning: Mutex::new(()), devnet: spec.is_devnet() })
     }
 
     /// Makes a block durable, whole or not at all: block, certificate, indexes, receipts, state and trie in one synced

@@ -20,6 +20,7 @@ mod open;
 mod options;
 mod reader;
 mod rewind;
+pub mod rows;
 pub mod sign_record;
 pub mod tables;
 mod types;

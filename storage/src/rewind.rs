@@ -36,7 +36,13 @@ pub struct Rewind<'a> {
 
 impl Ledger {
     /// Takes back every block above a height, whole or not at all. Returns the new head when that is on the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::NotDevelopment`] on every chain but that of a development network, before anything is read.
     pub fn rewind(&self, rewind: &Rewind<'_>) -> Result<Arc<Head>, StorageError> {
+        if !self.devnet {
+            return Err(StorageError::NotDevelopment);
+        }
         let _one_at_a_time = self.pruning.lock().unwrap_or_else(PoisonError::into_inner);
         let _guard = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = self.snapshot();

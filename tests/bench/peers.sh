@@ -41,7 +41,7 @@ start_basalt() { # BLOCK_INTERVAL_MS
 }
 
 transfers() { # SECONDS ARG...
-	"$BASALT" bench run --rpc "$url" --workload ethereum --method ethereum --ethereum-dev-account 0 --senders 500 \
+	"$BASALT" bench run --rpc "$url" --workload ethereum --method ethereum --ethereum-dev-account 0 --senders 800 \
 		--in-flight 20000 --seconds "$1" --max-transactions 250000 --json "${@:2}"
 }
 reads() { # READ ARG...

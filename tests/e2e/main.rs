@@ -9,6 +9,7 @@ mod hosts;
 mod mempool;
 mod monitor;
 mod net;
+mod parallel;
 mod partition;
 mod process;
 mod recovery;

@@ -69,10 +69,11 @@ impl Chain {
         let state = self.state_at(scene.at)?;
         let mut env = if scene.pending { self.env_after(&state)? } else { self.env_of(&state)? };
         // Whatever block is imagined: no call gets more gas than a real block has.
-        let most = env.gas_limit;
+        let most = scene.limits.cap(env.gas_limit);
         scene.block.apply(&mut env);
         let mut request = exec_request(request);
         request.gas = Some(request.gas.unwrap_or(env.gas_limit).min(most));
+        request.deadline = scene.limits.deadline;
         Ok(Prepared { env, request, state })
     }
 }
@@ -89,6 +90,7 @@ pub(super) fn exec_request(request: &CallRequest) -> Request {
         max_priority_fee_per_gas: request.max_priority_fee_per_gas,
         access_list: request.access_list.clone(),
         authorizations: request.authorization_list.clone(),
+        deadline: None,
     }
 }
 
@@ -99,7 +101,7 @@ impl CallExecutor for Chain {
         match outcome.end {
             CallEnd::Success => Ok(outcome.output),
             CallEnd::Revert => Err(CallError::Reverted { output: outcome.output }),
-            CallEnd::Halt(reason) => Err(CallError::Failed(reason)),
+            CallEnd::Halt(reason) => Err(CallError::Failed(halted(reason, &p, scene))),
         }
     }
 
@@ -118,9 +120,20 @@ impl CallExecutor for Chain {
     }
 }
 
+/// Why the EVM stopped a call; with the limit of this node where that may have been the cause.
+fn halted(reason: String, p: &Prepared, scene: &Scene) -> String {
+    match (p.request.gas, scene.limits.max_gas) {
+        (Some(gas), Some(most)) if gas == most => {
+            format!("{reason}; a call on this node may use at most {most} gas (max_call_gas)")
+        }
+        _ => reason,
+    }
+}
+
 fn call_error(e: Exec) -> CallError {
     match e {
         Exec::Revert(output) => CallError::Reverted { output },
+        Exec::Timeout(ms) => CallError::Timeout(ms),
         Exec::State(e) => CallError::Read(state_error(e)),
         Exec::Invalid(SkipReason::Quarantined(_)) | Exec::Failed(_) => {
             tracing::error!("a call made the executor fail: {e}");

@@ -12,17 +12,41 @@ mod state;
 mod tests;
 mod traces;
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use basalt_execution::Executor;
 use basalt_primitives::{B256, ChainSpec};
 use basalt_storage::{Head, Ledger};
+use parking_lot::Mutex;
 
 pub use prune::prune_states;
 pub(crate) use simulate::unsigned_tx;
 pub use state::{PastView, StateView};
 
-use crate::{dev::NextBlock, validators::ValidatorSets};
+use crate::{dev::NextBlock, rpc::ports::BlockView, validators::ValidatorSets};
+
+/// How many blocks clients can lag behind the head and still be answered from memory.
+const NEWEST: usize = 16;
+
+/// The newest blocks as clients see them, made when they were executed: whoever polls need not have them read, decoded and
+/// hashed again.
+#[derive(Clone, Debug, Default)]
+pub struct Newest(Arc<Mutex<VecDeque<Arc<BlockView>>>>);
+
+impl Newest {
+    /// Keeps the head's.
+    pub fn push(&self, view: Arc<BlockView>) {
+        let mut views = self.0.lock();
+        views.push_front(view);
+        views.truncate(NEWEST);
+    }
+
+    /// The block of this hash.
+    #[must_use]
+    pub fn get(&self, hash: &B256) -> Option<Arc<BlockView>> {
+        self.0.lock().iter().find(|v| v.hash == *hash).cloned()
+    }
+}
 
 /// What every part of a node needs of its chain. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +63,8 @@ pub struct Chain {
     pub executor: Arc<Executor>,
     /// On a development network: what the next block shall be like.
     pub next_block: Option<NextBlock>,
+    /// The newest blocks as clients see them.
+    pub newest: Newest,
 }
 
 impl Chain {

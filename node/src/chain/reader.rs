@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use basalt_execution::trie::AccountProof;
 use basalt_primitives::{Address, B256, Bloom, Bytes, Height, Receipt, Transaction, U256, state::Account};
-use basalt_storage::{Reader as _, StorageError};
+use basalt_proto::Codec as _;
+use basalt_storage::{Head, Reader as _, StorageError};
 
 use super::{Chain, PastView, logs, proof};
 use crate::rpc::ports::{BlockView, ChainReader, LogQuery, LogSearch, ReadError, SkippedTx, StateAt};
@@ -22,6 +23,10 @@ pub(super) fn damaged(what: String) -> ReadError {
     ReadError::Storage(what.into())
 }
 
+fn bloom_of(receipts: &[Receipt]) -> Bloom {
+    receipts.iter().filter(|r| !r.logs.is_empty()).fold(Bloom::ZERO, |all, r| all | r.bloom())
+}
+
 impl Chain {
     /// The state asked for, as execution and everyone else reads it.
     pub fn state_at(&self, at: StateAt) -> Result<PastView, ReadError> {
@@ -32,20 +37,36 @@ impl Chain {
         }
     }
 
-    fn view(&self, height: Height) -> Result<Option<BlockView>, StorageError> {
+    /// The head as clients see it, from what its execution left in memory: nothing is read, decoded or hashed.
+    #[must_use]
+    pub fn view_of(&self, head: &Head, receipts: &[Receipt]) -> BlockView {
+        let block = head.block.block();
+        BlockView {
+            hash: head.hash(),
+            header: block.header.clone(),
+            state_root: head.outcome.state_root,
+            receipts_root: head.outcome.receipts_root,
+            gas_used: head.outcome.gas_used,
+            bloom: bloom_of(receipts),
+            tx_hashes: receipts.iter().map(|r| r.tx_hash).collect(),
+            size_bytes: block.encode().len(),
+            fork: self.spec.fork_at(head.height()),
+        }
+    }
+
+    fn view(&self, height: Height) -> Result<Option<Arc<BlockView>>, StorageError> {
         let ledger = self.ledger.snapshot();
-        let (Some(header), Some(summary), Some(receipts)) =
-            (ledger.header(height)?, ledger.summary(height)?, ledger.receipts(height)?)
-        else {
+        let Some(summary) = ledger.summary(height)? else { return Ok(None) };
+        if let Some(view) = self.newest.get(&summary.hash) {
+            return Ok(Some(view));
+        }
+        let (Some(header), Some(receipts)) = (ledger.header(height)?, ledger.receipts(height)?) else {
             return Ok(None);
         };
-        let bloom = match ledger.bloom(height)? {
-            Some(bloom) => bloom,
-            // No logs, or none that are indexed.
-            None => receipts.iter().filter(|r| !r.logs.is_empty()).fold(Bloom::ZERO, |all, r| all | r.bloom()),
-        };
+        // None: no logs, or none that are indexed.
+        let bloom = ledger.bloom(height)?.unwrap_or_else(|| bloom_of(&receipts));
         let size_bytes = ledger.block_size(height)?.unwrap_or_default();
-        Ok(Some(BlockView {
+        Ok(Some(Arc::new(BlockView {
             hash: summary.hash,
             header,
             state_root: summary.outcome.state_root,
@@ -55,7 +76,7 @@ impl Chain {
             tx_hashes: receipts.iter().map(|r| r.tx_hash).collect(),
             size_bytes,
             fork: self.spec.fork_at(height),
-        }))
+        })))
     }
 
     fn decode(&self, raw: &Bytes) -> Result<Transaction, ReadError> {
@@ -82,7 +103,7 @@ impl ChainReader for Chain {
     }
 
     fn block(&self, height: Height) -> Result<Option<Arc<BlockView>>, ReadError> {
-        Ok(self.view(height).map_err(read_error)?.map(Arc::new))
+        self.view(height).map_err(read_error)
     }
 
     fn transactions(&self, height: Height) -> Result<Option<Vec<Transaction>>, ReadError> {

@@ -3,7 +3,7 @@
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip2930, TxEip7702, TxEnvelope, TxLegacy};
 use alloy_primitives::{Bloom, Signature, TxKind};
 use basalt_execution::{
-    BlockEnv, StateTrie, TrieReader,
+    BlockEnv, CallError, Deadline, StateError, StateTrie, TrieReader,
     call::{CallEnd, CallRequest as Request},
     simulate::{SimulatedCall, Simulation, SimulationRules},
 };
@@ -12,6 +12,7 @@ use basalt_primitives::{
     block::transactions_root,
     header::{HEADER_VERSION, Seal},
     receipt::receipts_root,
+    state::TrieKey,
 };
 
 use super::{Chain, StateView, calls::exec_request};
@@ -41,7 +42,7 @@ impl Chain {
         last.timestamp_ms = base.timestamp_ms;
         let blocks = with_gaps(&plan.blocks, base.height)?;
         let rules = SimulationRules { validation: plan.validation, trace_transfers: plan.trace_transfers };
-        let gas = base.gas_limit.saturating_mul(GAS_BLOCKS);
+        let gas = plan.limits.cap(base.gas_limit.saturating_mul(GAS_BLOCKS));
         let mut run = Run {
             chain: self,
             simulation: Simulation::new(&self.executor, &state, rules, gas),
@@ -51,6 +52,7 @@ impl Chain {
             last,
             most_gas: base.gas_limit,
             validation: plan.validation,
+            deadline: plan.limits.deadline,
         };
         blocks.iter().map(|(index, block)| run.block(*index, block)).collect()
     }
@@ -91,17 +93,24 @@ struct Run<'a> {
     last: BlockEnv,
     most_gas: u64,
     validation: bool,
+    deadline: Option<Deadline>,
 }
 
 impl Run<'_> {
     fn block(&mut self, index: usize, planned: &PlannedBlock) -> Result<SimulatedBlock, SimulateError> {
+        self.in_time()?;
         let env = self.env(planned)?;
-        let calls = planned.calls.iter().map(|c| (exec_request(c), c.nonce)).collect();
+        let request = |c| Request { deadline: self.deadline, ..exec_request(c) };
+        let calls = planned.calls.iter().map(|c| (request(c), c.nonce)).collect();
         let ran = self.simulation.block(&env, &planned.accounts, calls);
-        let calls = ran.map_err(|error| SimulateError::Call { block: index, error })?;
+        let calls = ran.map_err(|failed| match failed.error {
+            CallError::Timeout(ms) => SimulateError::Timeout(ms),
+            _ => SimulateError::Call { block: index, error: failed },
+        })?;
         let calls: Vec<_> = calls.into_iter().map(|c| self.with_tx(c)).collect();
         let receipts = receipts(&calls, &env);
-        let view = self.view(&env, &calls, &receipts);
+        let state_root = self.state_root()?;
+        let view = self.view(&env, &calls, &receipts, state_root);
         self.simulation.put_hash(env.height.0, view.hash);
         let base_fee = if self.validation {
             self.chain.spec.next_base_fee(env.height, env.base_fee, view.gas_used, env.gas_limit)
@@ -132,7 +141,13 @@ impl Run<'_> {
         (call, tx)
     }
 
-    fn view(&mut self, env: &BlockEnv, calls: &[(SimulatedCall, TxEnvelope)], receipts: &[Receipt]) -> BlockView {
+    fn view(
+        &self,
+        env: &BlockEnv,
+        calls: &[(SimulatedCall, TxEnvelope)],
+        receipts: &[Receipt],
+        state_root: B256,
+    ) -> BlockView {
         let hash_fn = self.chain.spec.hash_fn;
         let tx_hashes: Vec<B256> = calls.iter().map(|(_, tx)| *tx.tx_hash()).collect();
         let header = Header {
@@ -156,7 +171,7 @@ impl Run<'_> {
         BlockView {
             hash: header.hash(hash_fn),
             header,
-            state_root: self.state_root(),
+            state_root,
             receipts_root: receipts_root(hash_fn, receipts),
             gas_used: receipts.last().map_or(0, |r| r.cumulative_gas_used),
             bloom: receipts.iter().fold(Bloom::ZERO, |all, r| all | r.bloom()),
@@ -167,18 +182,42 @@ impl Run<'_> {
     }
 
     /// The root after what was imagined so far; zero where the trie of the state is not kept.
-    fn state_root(&mut self) -> B256 {
-        let Some(trie) = &self.trie else { return B256::ZERO };
+    fn state_root(&mut self) -> Result<B256, SimulateError> {
+        let Some(trie) = &self.trie else { return Ok(B256::ZERO) };
         let root = trie.0.head().outcome.state_root;
         let changes = self.simulation.changes();
-        let applied = StateTrie::open(root, 0).apply(&changes, trie as &dyn TrieReader);
-        applied.map_or_else(
+        let reader = Timed { trie, deadline: self.deadline };
+        let applied = StateTrie::open(root, 0).apply(&changes, &reader as &dyn TrieReader);
+        self.in_time()?;
+        Ok(applied.map_or_else(
             |e| {
                 tracing::error!("the state root of a simulation could not be made: {e}");
                 B256::ZERO
             },
             |batch| batch.root,
-        )
+        ))
+    }
+
+    fn in_time(&self) -> Result<(), SimulateError> {
+        match self.deadline {
+            Some(deadline) if deadline.passed() => Err(SimulateError::Timeout(deadline.limit_ms())),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Trie nodes, as long as there is time: to read them is what a root takes.
+struct Timed<'a> {
+    trie: &'a StateView,
+    deadline: Option<Deadline>,
+}
+
+impl TrieReader for Timed<'_> {
+    fn node(&self, key: &TrieKey) -> Result<Option<Bytes>, StateError> {
+        if self.deadline.is_some_and(|d| d.passed()) {
+            return Err(StateError::Read("the simulation's time is over".into()));
+        }
+        self.trie.node(key)
     }
 }
 

@@ -5,10 +5,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_trie::{Nibbles, TrieAccount, proof::verify_proof};
-use basalt_execution::{Executor, StateReader as _, StateTrie, genesis_state, trie::EMPTY_ROOT};
+use basalt_execution::{Deadline, Executor, StateReader as _, StateTrie, genesis_state, trie::EMPTY_ROOT};
 use basalt_primitives::{
-    Address, B256, Block, ChainSpec, CommitCertificate, CommitSignature, Header, Height, Round, Seal, SealedBlock,
-    SecretKey, Signature, U256,
+    Address, B256, Block, Bytes, ChainSpec, CommitCertificate, CommitSignature, Header, Height, Log, Receipt, Round,
+    Seal, SealedBlock, SecretKey, Signature, U256,
     block::transactions_root,
     header::HEADER_VERSION,
     keccak256,
@@ -18,19 +18,25 @@ use basalt_primitives::{
 use basalt_storage::{BlockCommit, GenesisState, Head, Ledger, OpenOptions, Outcome, Reader as _, Rewind};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::{Chain, StateView};
+use super::{Chain, Newest, StateView};
 use crate::{
-    rpc::ports::{CallExecutor as _, CallRequest, ChainReader as _, ReadError, Scene, StateAt},
+    rpc::ports::{
+        CallError, CallExecutor as _, CallLimits, CallRequest, ChainReader as _, PlannedBlock, ReadError, Scene,
+        SimulateError, SimulationPlan, StateAt,
+    },
     validators::ValidatorSets,
 };
 
-fn spec() -> Arc<ChainSpec> {
+const PBFT: &str = r#"{"engine": "pbft", "blockIntervalMs": 1000, "roundTimeoutMs": 1000, "roundTimeoutCapMs": 10000,
+    "emptyBlockMs": null, "clockToleranceMs": 1000}"#;
+const DEV: &str = r#"{"engine": "dev"}"#;
+
+fn spec(consensus: &str) -> Arc<ChainSpec> {
     let key = SecretKey::from_bytes(&[1; 32]).public_key();
     let text = format!(
         r#"{{
             "name": "test", "chainId": 31337, "genesisTimeMs": 1700000000000, "hashFn": "sha256", "development": true,
-            "consensus": {{"engine": "pbft", "blockIntervalMs": 1000, "roundTimeoutMs": 1000, "roundTimeoutCapMs": 10000,
-                           "emptyBlockMs": null, "clockToleranceMs": 1000}},
+            "consensus": {consensus},
             "gasLimit": 30000000, "maxBlockBytes": 1048576, "fees": {{"kind": "zero"}}, "forks": {{"0": "osaka"}},
             "validators": [{{"name": "a", "public_key": "{key}", "power": 1}}],
             "alloc": {{"{}": {{"balance": "1000"}}}}
@@ -60,7 +66,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (dir, spec) = (tempfile::tempdir().unwrap(), spec());
+        Self::of(PBFT)
+    }
+
+    fn of(consensus: &str) -> Self {
+        let (dir, spec) = (tempfile::tempdir().unwrap(), spec(consensus));
         let (changes, batch) = genesis_state(&spec).unwrap();
         let genesis = GenesisState { changes: changes.clone(), trie: batch.updates, root: batch.root };
         let ledger = Ledger::open(dir.path(), &spec, &OpenOptions::default(), || genesis).unwrap();
@@ -70,6 +80,7 @@ impl World {
                 .unwrap(),
             executor: Arc::new(Executor::new(Arc::clone(&spec))),
             ledger: Arc::new(ledger),
+            newest: Newest::default(),
             next_block: None,
             spec,
         };
@@ -80,8 +91,16 @@ impl World {
 
     /// An empty block that yet changes the state.
     fn commit(&mut self, changes: &StateChanges) {
+        self.commit_with(changes, &[]);
+    }
+
+    /// A block with a transaction of some bytes for each receipt.
+    fn commit_with(&mut self, changes: &StateChanges, receipts: &[Receipt]) {
         let (head, hash_fn) = (self.chain.ledger.head(), self.chain.spec.hash_fn);
-        let block = SealedBlock::new(empty_block(&head, &self.chain.spec), hash_fn);
+        let tx_hashes: Vec<B256> = receipts.iter().map(|r| r.tx_hash).collect();
+        let transactions = receipts.iter().map(|r| Bytes::copy_from_slice(r.tx_hash.as_slice())).collect();
+        let block = Block { transactions, ..empty_block(&head, &self.chain.spec) };
+        let block = SealedBlock::new(block, hash_fn);
         let certificate = CommitCertificate {
             height: block.height(),
             round: Round(0),
@@ -89,12 +108,13 @@ impl World {
             signatures: vec![CommitSignature { validator: 0, signature: Signature([1; 64]) }],
         };
         let batch = self.trie.apply(changes, &StateView(self.chain.ledger.snapshot())).unwrap();
-        let outcome = Outcome { state_root: batch.root, receipts_root: receipts_root(hash_fn, &[]), gas_used: 0 };
+        let gas_used = receipts.iter().map(|r| r.gas_used).sum();
+        let outcome = Outcome { state_root: batch.root, receipts_root: receipts_root(hash_fn, receipts), gas_used };
         let commit = BlockCommit {
             block: &block,
             certificate: &certificate,
-            tx_hashes: &[],
-            receipts: &[],
+            tx_hashes: &tx_hashes,
+            receipts,
             skipped: &[],
             changes,
             trie: &batch.updates,
@@ -200,6 +220,30 @@ fn assert_proof(world: &World, height: u64, n: u64) {
 }
 
 #[test]
+fn a_block_looks_the_same_from_memory_and_from_disk() {
+    let mut world = World::new();
+    let logs = vec![Log { address: address(1), topics: vec![B256::repeat_byte(9)], data: Bytes::from_static(&[1, 2]) }];
+    let receipt = |n: u8, logs| Receipt {
+        tx_hash: B256::repeat_byte(n),
+        tx_type: 2,
+        success: true,
+        gas_used: 21_000,
+        cumulative_gas_used: 21_000 * u64::from(n),
+        effective_gas_price: 0,
+        contract_address: None,
+        logs,
+        revert_data: Bytes::new(),
+    };
+    for receipts in [vec![], vec![receipt(1, vec![])], vec![receipt(1, logs), receipt(2, vec![])]] {
+        world.commit_with(&StateChanges::default(), &receipts);
+        let head = world.chain.ledger.head();
+        let view = world.chain.view_of(&head, &receipts);
+        assert_eq!(view.bloom.is_zero(), receipts.iter().all(|r| r.logs.is_empty()));
+        assert_eq!(*world.chain.block(head.height()).unwrap().unwrap(), view);
+    }
+}
+
+#[test]
 fn every_older_state_is_proven_against_its_own_root() {
     for seed in 0..2 {
         let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(seed));
@@ -280,7 +324,7 @@ fn rewind(world: &mut World, to: u64) {
 #[test]
 fn blocks_that_are_taken_back_leave_nothing_behind() {
     for seed in 0..6 {
-        let (mut world, mut rng) = (World::new(), StdRng::seed_from_u64(seed));
+        let (mut world, mut rng) = (World::of(DEV), StdRng::seed_from_u64(seed));
         for _ in 0..6 {
             for _ in 0..rng.random_range(1..8) {
                 let changes = changes(&mut rng, world.models.last().unwrap());
@@ -305,7 +349,7 @@ fn blocks_that_are_taken_back_leave_nothing_behind() {
 
 #[test]
 fn a_way_back_to_another_state_is_refused_and_changes_nothing() {
-    let mut world = World::new();
+    let mut world = World::of(DEV);
     let (mut rng, before) = (StdRng::seed_from_u64(1), world.models[0].clone());
     let changes = changes(&mut rng, &before);
     world.commit(&changes);
@@ -317,4 +361,64 @@ fn a_way_back_to_another_state_is_refused_and_changes_nothing() {
     let above = Rewind { to: Height(2), ..rewind };
     assert!(world.chain.ledger.rewind(&above).is_err());
     assert_eq!(world.chain.ledger.head().height(), Height(1));
+}
+
+#[test]
+fn only_a_development_network_takes_blocks_back() {
+    let mut world = World::new();
+    let (mut rng, before) = (StdRng::seed_from_u64(1), world.models[0].clone());
+    world.commit(&changes(&mut rng, &before));
+    let (ledger, none) = (&world.chain.ledger, StateChanges::default());
+    let trie = world.trie.apply(&none, &StateView(ledger.snapshot())).unwrap();
+    for to in [0, 1, 2] {
+        let rewind = Rewind { to: Height(to), changes: &none, trie: &trie.updates, root: trie.root };
+        let refused = ledger.rewind(&rewind).unwrap_err().to_string();
+        assert!(refused.contains("no development network"), "{refused}");
+    }
+    assert_eq!(ledger.head().height(), Height(1));
+}
+
+/// A contract that never ends: JUMPDEST PUSH0 JUMP.
+fn endless(world: &mut World) -> CallRequest {
+    let code = alloy_primitives::Bytes::from_static(&alloy_primitives::hex!("5b5f56"));
+    let mut changes = StateChanges::default();
+    let account = Account { nonce: 1, balance: U256::ZERO, code_hash: keccak256(&code) };
+    changes.accounts.insert(address(7), Some(account));
+    changes.code.insert(keccak256(&code), code);
+    world.commit(&changes);
+    CallRequest { to: Some(address(7)), ..CallRequest::default() }
+}
+
+#[test]
+fn calls_and_simulations_end_at_their_limits_whether_or_not_anyone_waits() {
+    let mut world = World::new();
+    let request = endless(&mut world);
+    let past = CallLimits { deadline: Some(Deadline::after_ms(0)), max_gas: None };
+    let scene = Scene { limits: past, ..Scene::default() };
+    assert!(matches!(world.chain.call(&request, &scene), Err(CallError::Timeout(0))));
+    assert!(matches!(world.chain.estimate_gas(&request, &scene), Err(CallError::Timeout(0))));
+    assert!(matches!(world.chain.access_list(&request, &scene), Err(CallError::Timeout(0))));
+
+    let mut plan = SimulationPlan { limits: past, ..SimulationPlan::default() };
+    plan.blocks = vec![PlannedBlock::default()];
+    let late = |plan: &SimulationPlan| world.chain.simulate(plan, StateAt::Latest);
+    assert!(matches!(late(&plan), Err(SimulateError::Timeout(0))), "not even an empty block begins");
+    // Of 256 blocks with 1000 changed accounts each, whose roots take longer than there is time.
+    let some = |n: u64| (address(n), basalt_execution::AccountOverride { nonce: Some(9), ..Default::default() });
+    plan.blocks = (0..256)
+        .map(|b| PlannedBlock { accounts: (0..1000).map(|n| some(b * 1000 + n)).collect(), ..PlannedBlock::default() })
+        .collect();
+    plan.limits.deadline = Some(Deadline::after_ms(30));
+    assert!(matches!(late(&plan), Err(SimulateError::Timeout(30))));
+
+    let capped = CallLimits { deadline: None, max_gas: Some(100_000) };
+    let failed = world.chain.call(&request, &Scene { limits: capped, ..Scene::default() }).unwrap_err();
+    assert!(failed.to_string().contains("at most 100000 gas (max_call_gas)"), "{failed}");
+    let plan = SimulationPlan {
+        blocks: vec![PlannedBlock { calls: vec![request.clone(), request], ..PlannedBlock::default() }],
+        limits: capped,
+        ..SimulationPlan::default()
+    };
+    let failed = world.chain.simulate(&plan, StateAt::Latest).unwrap_err();
+    assert!(failed.to_string().contains("call 1: gas required exceeds allowance (100000)"), "{failed}");
 }

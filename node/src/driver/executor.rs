@@ -45,7 +45,7 @@ pub struct Committed<'a> {
     /// The new head.
     pub head: &'a Arc<Head>,
     /// Its receipts.
-    pub receipts: &'a [Receipt],
+    pub receipts: Arc<Vec<Receipt>>,
     /// From the moment its proposal was here until it was durable; `None` for a block that was fetched.
     pub latency: Option<Duration>,
     /// Time to execute, root and store it; without what was executed ahead.
@@ -159,7 +159,7 @@ impl Worker {
         done(Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms });
         let latency = self.verifier.bodies.age(&block.hash()).filter(|_| voted);
         let took = self.clock.mono().saturating_sub(start);
-        (self.observer)(&Committed { head: &next, receipts: &executed.receipts, latency, took });
+        (self.observer)(&Committed { head: &next, receipts: Arc::new(executed.receipts), latency, took });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256};
 use serde::Serialize;
 
 use super::{
-    Gone, Lane, Left, Mempool,
+    Gone, Lane, Left, Mempool, Ready,
     sender::{Entry, Sender},
 };
 
@@ -63,10 +63,11 @@ impl Explanation {
 
     /// About one that left or never came in.
     fn left(hash: B256, left: &Left) -> Self {
+        let why = one_line(&left.why.to_string());
         let (state, reason) = match &left.why {
-            Gone::Skipped(..) => (Standing::Skipped, left.why.to_string()),
-            Gone::Refused(_) => (Standing::Refused, left.why.to_string()),
-            why => (Standing::Gone, format!("it left the pool: {why}")),
+            Gone::Skipped(..) => (Standing::Skipped, why),
+            Gone::Refused(_) => (Standing::Refused, why),
+            _ => (Standing::Gone, format!("it left the pool: {why}")),
         };
         let outside = Self::outside(state, Some(hash), reason, left.why.mend());
         Self { sender: Some(left.sender), nonce: Some(left.nonce), ..outside }
@@ -74,7 +75,9 @@ impl Explanation {
 }
 
 /// Transactions that are counted at most, to say how many are before one.
-const COUNTED: usize = 10_000;
+const COUNTED: usize = 1_000;
+/// Senders that are looked at for that at most: whoever asks holds up the whole pool meanwhile.
+const LOOKED_AT: usize = 1_000;
 
 impl Mempool {
     /// About a transaction; `None` when the pool has never heard of it or has forgotten.
@@ -140,15 +143,23 @@ impl Mempool {
     /// Of one that the next block could take.
     fn its_turn(&self, sender: &Sender, e: &Entry) -> (Standing, String, String) {
         let (base_fee, height) = self.next_block;
-        let hash = e.tx.hash();
-        let before = self.ready(base_fee, height).take(COUNTED).take_while(|t| t.hash() != hash).count();
+        let (hash, address) = (e.tx.hash(), e.tx.sender());
+        let others = self.tails.iter().rev().map(|k| k.sender).filter(|a| *a != address).take(LOOKED_AT);
+        let others = others.filter_map(|a| self.senders.get(&a));
+        let ready = Ready::new(others.chain([sender]), base_fee, height, &self.config);
+        let before = ready.take(COUNTED).take_while(|t| t.hash() != hash).count();
         let own = (e.tx.payload().nonce() - sender.account.nonce) as usize;
         let before = match before {
             COUNTED => format!("{COUNTED} or more transactions are"),
             n => count(n, "transaction is", "transactions are"),
         };
+        let all = self.tails.len();
+        let among = match all > LOOKED_AT + 1 {
+            true => format!(", counting the {LOOKED_AT} senders that offer most, of {all}"),
+            false => String::new(),
+        };
         let reason =
-            format!("it waits its turn for block {height}: {before} before it, {own} of them of its own sender");
+            format!("it waits its turn for block {height}: {before} before it, {own} of them of its own sender{among}");
         let mend = "nothing; if no blocks come, consensus_explain says why; where fees are charged, a replacement with the same \
                     nonce and a higher tip goes sooner";
         (Standing::Ready, reason, mend.to_owned())
@@ -171,6 +182,11 @@ impl Mempool {
             ),
         )
     }
+}
+
+/// Texts of the executor may be of several lines, where it panicked.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn count(n: usize, one: &str, many: &str) -> String {

@@ -1,8 +1,8 @@
 //! Why transactions left the pool without being in a block, or never came in: remembered for a while, for whoever asks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, map::B256Map};
 use basalt_primitives::Height;
 
 use super::PoolError;
@@ -75,21 +75,22 @@ pub struct Left {
 #[derive(Debug)]
 pub(super) struct Memory {
     limit: usize,
-    left: HashMap<B256, Left>,
-    order: VecDeque<B256>,
+    left: B256Map<Left>,
+    order: VecDeque<(B256, Address)>,
 }
 
 impl Memory {
     pub fn new(limit: usize) -> Self {
-        Self { limit, left: HashMap::new(), order: VecDeque::new() }
+        Self { limit, left: B256Map::default(), order: VecDeque::new() }
     }
 
     pub fn note(&mut self, hash: B256, left: Left) {
+        let sender = left.sender;
         if self.left.insert(hash, left).is_none() {
-            self.order.push_back(hash);
+            self.order.push_back((hash, sender));
         }
         if self.order.len() > self.limit
-            && let Some(oldest) = self.order.pop_front()
+            && let Some((oldest, _)) = self.order.pop_front()
         {
             self.left.remove(&oldest);
         }
@@ -99,10 +100,10 @@ impl Memory {
         self.left.get(hash)
     }
 
-    /// The last of a sender that left. Looks at all of them: for people who ask.
+    /// The last of a sender that left. Goes through all of them, which is some microseconds: for people who ask.
     pub fn last_of(&self, sender: &Address) -> Option<(B256, &Left)> {
-        let found = |hash: &B256| self.left.get(hash).filter(|l| l.sender == *sender).map(|l| (*hash, l));
-        self.order.iter().rev().find_map(found)
+        let (hash, _) = self.order.iter().rev().find(|(_, s)| s == sender)?;
+        Some((*hash, self.left.get(hash)?))
     }
 }
 

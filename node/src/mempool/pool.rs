@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{
+    Address, B256,
+    map::{AddressMap, B256Map},
+};
 use basalt_primitives::{Height, Millis, Transaction, chainspec::EvmFork};
 
 use super::{
@@ -64,8 +67,8 @@ const REFUSALS: usize = 1_024;
 #[derive(Debug)]
 pub struct Mempool {
     pub(super) config: MempoolConfig,
-    pub(super) senders: HashMap<Address, Sender>,
-    pub(super) by_hash: HashMap<B256, Slot>,
+    pub(super) senders: AddressMap<Sender>,
+    pub(super) by_hash: B256Map<Slot>,
     /// Those beyond a gap; the last is the first to go.
     pub(super) queued: BTreeSet<QueuedKey>,
     /// The last executable transaction of each sender; the first is the first to go.
@@ -101,8 +104,8 @@ impl Mempool {
     pub fn new(config: MempoolConfig) -> Self {
         Self {
             config,
-            senders: HashMap::new(),
-            by_hash: HashMap::new(),
+            senders: AddressMap::default(),
+            by_hash: B256Map::default(),
             queued: BTreeSet::new(),
             tails: BTreeSet::new(),
             expiry: BTreeSet::new(),

@@ -39,7 +39,12 @@ pub(crate) fn transfer(nonce: u64) -> NativeTx {
 
 /// Signs as a test account. The encoding is a stand-in of about the true size: what is tested here never decodes it.
 pub(crate) fn sign(seed: u8, tx: NativeTx) -> Transaction {
-    let signed = tx.sign(&key(seed));
+    sign_with(&key(seed), tx)
+}
+
+/// As [`sign`], for tests that need more than 256 accounts.
+pub(crate) fn sign_with(key: &SecretKey, tx: NativeTx) -> Transaction {
+    let signed = tx.sign(key);
     let mut raw = signed.tx.signing_layout(&signed.public_key).as_slice().to_vec();
     raw.extend_from_slice(&signed.signature.0);
     let unverified = Unverified::from_canonical(raw.into(), Payload::Native(Box::new(signed)), HashFn::Sha256);

@@ -132,6 +132,8 @@ pub struct BlockStats {
     pub commit_latency: Option<Duration>,
     /// Time of execution.
     pub execution: Option<Duration>,
+    /// Transactions run ahead of their turn since the start: taken over, and run again.
+    pub ran_ahead: (u64, u64),
 }
 
 /// All metrics. Cheap to update from any thread.
@@ -158,6 +160,7 @@ pub struct Metrics {
     round_changes: Counter,
     commit_latency: Histogram,
     block_execution: Histogram,
+    ran_ahead: Family<Outcome, Counter>,
     validators: Gauge,
     online_power: Gauge,
     peers: Gauge,
@@ -290,6 +293,12 @@ impl Metrics {
                 latency_histogram(),
             ),
             block_execution: add_in(r, "block_execution", Unit::Seconds, "Executing a block", latency_histogram()),
+            ran_ahead: add(
+                r,
+                "transactions_run_ahead",
+                "Transactions run ahead of their turn on several threads, by result (taken, again)",
+                Family::default(),
+            ),
             validators: add(r, "validators", "Validators of the next height", Gauge::default()),
             online_power: add(r, "online_power", "Voting power that is connected, own included", Gauge::default()),
             peers: add(r, "peers", "Connected peers", Gauge::default()),
@@ -371,6 +380,9 @@ impl Metrics {
         self.committed_round.set(i64::from(b.round));
         b.commit_latency.iter().for_each(|d| self.commit_latency.observe(d.as_secs_f64()));
         b.execution.iter().for_each(|d| self.block_execution.observe(d.as_secs_f64()));
+        for (result, total) in [("taken", b.ran_ahead.0), ("again", b.ran_ahead.1)] {
+            self.ran_ahead.get_or_create(&Outcome { result }).inner().store(total, Ordering::Relaxed);
+        }
         if clock::wall_ms().saturating_sub(b.timestamp_ms) < HISTORY_MS {
             self.live_transactions.fetch_add(b.transactions, Ordering::Relaxed);
         }

@@ -32,6 +32,10 @@ pub struct RpcConfig {
     pub max_connections: usize,
     /// Most requests at work at once on threads for blocking work; further ones wait.
     pub max_blocking: usize,
+    /// Longest time a call, an estimate or a simulation may run, in milliseconds; no longer than `request_timeout_ms`.
+    pub call_timeout_ms: u64,
+    /// Most gas of a call, an estimate or a whole simulation, whatever it asks for; a block's gas limit holds beside it.
+    pub max_call_gas: u64,
     /// Most traces at work at once; further ones wait.
     pub max_traces: usize,
     /// Longest time a trace may take, in milliseconds.
@@ -75,6 +79,8 @@ impl Default for RpcConfig {
             request_timeout_ms: 30_000,
             max_connections: 4_096,
             max_blocking: 16,
+            call_timeout_ms: 10_000,
+            max_call_gas: 500_000_000,
             max_traces: 2,
             trace_timeout_ms: 10_000,
             max_trace_steps: 100_000_000,

@@ -1,7 +1,10 @@
 //! JSON-RPC 2.0: from the bytes of a request, single or batch, to the bytes of the answer. Nothing a caller sends panics
 //! or grows without bound.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt as _, stream};
 use serde_json::{Map, Value};
@@ -25,12 +28,15 @@ struct Request {
     params: Value,
 }
 
+/// A request, or why it is none, for whoever has this id.
+type Read = Result<Request, (Value, RpcError)>;
+
 /// Answers the bytes of a request; `None` when there is nothing to answer (notifications).
 pub async fn handle(app: &Arc<App>, session: Option<&Arc<Session>>, body: &[u8]) -> Option<Vec<u8>> {
     match parse(app, body) {
         Err(e) => Some(error_response(&Value::Null, &e)),
         Ok(Value::Array(batch)) => handle_batch(app, session, batch).await,
-        Ok(value) => handle_value(app, session, value).await,
+        Ok(value) => handle_group(app, session, vec![Request::from_value(value)]).await.pop()?,
     }
 }
 
@@ -62,38 +68,68 @@ async fn handle_batch(app: &Arc<App>, session: Option<&Arc<Session>>, batch: Vec
         let text = format!("batch too large: {} requests, the limit is {limit}", batch.len());
         return Some(error_response(&Value::Null, &RpcError::new(INVALID_REQUEST, text)));
     }
-    let mut answers = stream::iter(batch).map(|v| handle_value(app, session, v)).buffered(BATCH_CONCURRENCY);
+    let groups = stream::iter(groups(app, batch)).map(|g| handle_group(app, session, g));
+    let mut answers = groups.buffered(BATCH_CONCURRENCY);
     let mut out = vec![b'['];
-    while let Some(answer) = answers.next().await {
-        let Some(answer) = answer else { continue };
-        if out.len() + answer.len() > app.config.max_response_bytes {
-            return Some(error_response(&Value::Null, &response_too_large(app)));
+    while let Some(group) = answers.next().await {
+        for answer in group.into_iter().flatten() {
+            if out.len() + answer.len() > app.config.max_response_bytes {
+                return Some(error_response(&Value::Null, &response_too_large(app)));
+            }
+            if out.len() > 1 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&answer);
         }
-        if out.len() > 1 {
-            out.push(b',');
-        }
-        out.extend_from_slice(&answer);
     }
     out.push(b']');
     (out.len() > 2).then_some(out)
 }
 
-async fn handle_value(app: &Arc<App>, session: Option<&Arc<Session>>, value: Value) -> Option<Vec<u8>> {
-    let request = match Request::from_value(value) {
-        Ok(r) => r,
-        Err((id, e)) => return Some(error_response(&id, &e)),
+/// What is answered together: mostly a single request, or neighbours that call the same method which takes them so.
+fn groups(app: &App, batch: Vec<Value>) -> Vec<Vec<Read>> {
+    let together = |name: &str| app.registry.find(name).is_ok_and(|(_, m)| matches!(m.run, Run::Together(_)));
+    let mut groups: Vec<Vec<Read>> = Vec::new();
+    for read in batch.into_iter().map(Request::from_value) {
+        match (&read, groups.last_mut()) {
+            (Ok(r), Some(group)) if group_method(group) == Some(&r.method) && together(&r.method) => group.push(read),
+            _ => groups.push(vec![read]),
+        }
+    }
+    groups
+}
+
+fn group_method(group: &[Read]) -> Option<&String> {
+    group.first()?.as_ref().ok().map(|r| &r.method)
+}
+
+/// Answers requests that all call the same method, in order; `None` for those that want no answer.
+async fn handle_group(app: &Arc<App>, session: Option<&Arc<Session>>, group: Vec<Read>) -> Vec<Option<Vec<u8>>> {
+    let (mut ids, mut calls, mut method) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()), None);
+    for read in group {
+        match read {
+            Ok(request) => {
+                ids.push(request.id);
+                calls.push(request.params);
+                method = Some(request.method);
+            }
+            Err((id, e)) => return vec![Some(error_response(&id, &e))],
+        }
+    }
+    let answers = run(app, session, method.as_deref().unwrap_or_default(), calls).await;
+    let response = |(id, answer): (Option<Value>, Answer)| {
+        let id = id?;
+        Some(match answer {
+            Ok(result) if result.len() > app.config.max_response_bytes => error_response(&id, &response_too_large(app)),
+            Ok(result) => result_response(&id, &result),
+            Err(e) => error_response(&id, &e),
+        })
     };
-    let answer = run(app, session, &request.method, request.params).await;
-    let id = request.id?;
-    Some(match answer {
-        Ok(result) if result.len() > app.config.max_response_bytes => error_response(&id, &response_too_large(app)),
-        Ok(result) => result_response(&id, &result),
-        Err(e) => error_response(&id, &e),
-    })
+    ids.into_iter().zip(answers).map(response).collect()
 }
 
 impl Request {
-    fn from_value(value: Value) -> Result<Self, (Value, RpcError)> {
+    fn from_value(value: Value) -> Read {
         let invalid = |id: Value, text: &str| (id, RpcError::new(INVALID_REQUEST, text));
         let Value::Object(mut o) = value else {
             return Err(invalid(Value::Null, "invalid request: a request is a JSON object"));
@@ -114,32 +150,51 @@ impl Request {
     }
 }
 
-/// Runs one method, within its time, and counts it.
-async fn run(app: &Arc<App>, session: Option<&Arc<Session>>, name: &str, params: Value) -> Answer {
+/// Runs one method once for each of the calls, within its time, and counts them. As many answers as calls.
+async fn run(app: &Arc<App>, session: Option<&Arc<Session>>, name: &str, calls: Vec<Value>) -> Vec<Answer> {
     let started = Instant::now();
-    let (label, answer) = match app.registry.find(name) {
-        Err(e) => ("unknown", Err(e)),
-        Ok((known, method)) => (known, run_method(app, session, method, params).await),
+    let (label, answers) = match app.registry.find(name) {
+        Err(e) => ("unknown", vec![Err(e); calls.len()]),
+        Ok((known, method)) => (known, run_method(app, session, method, calls).await),
     };
-    app.metrics.rpc_request(label, answer.as_ref().err().map(|e| e.code), started.elapsed());
-    answer
+    for answer in &answers {
+        app.metrics.rpc_request(label, answer.as_ref().err().map(|e| e.code), started.elapsed());
+    }
+    answers
 }
 
-async fn run_method(app: &Arc<App>, session: Option<&Arc<Session>>, method: &Method, params: Value) -> Answer {
-    let values = positional(method.params, params)?;
+async fn run_method(app: &Arc<App>, session: Option<&Arc<Session>>, method: &Method, calls: Vec<Value>) -> Vec<Answer> {
     let call = Call { app: app.clone(), session: session.cloned() };
+    let count = calls.len();
     let work = async {
-        match &method.run {
-            Run::Quick(f) => f(&call, values),
-            Run::Blocking(f) => run_blocking(&app.blocking, f.clone(), call.clone(), values).await,
-            Run::Tracing(f) => run_blocking(&app.tracing, f.clone(), call.clone(), values).await,
-            Run::Async(f) => f(call.clone(), values).await,
+        let values = calls.into_iter().map(|params| positional(method.params, params));
+        if let Run::Together(f) = &method.run {
+            return f(call, values.collect()).await;
         }
+        let mut answers = Vec::with_capacity(count);
+        for values in values {
+            answers.push(match values {
+                Ok(values) => run_one(app, &method.run, call.clone(), values).await,
+                Err(e) => Err(e),
+            });
+        }
+        answers
     };
-    let limit = std::time::Duration::from_millis(app.config.request_timeout_ms);
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-        Err(RpcError::new(TIMEOUT, format!("request timed out after {} ms", app.config.request_timeout_ms)))
-    })
+    let limit = app.config.request_timeout_ms;
+    let timed_out = |_| vec![Err(RpcError::new(TIMEOUT, format!("request timed out after {limit} ms"))); count];
+    tokio::time::timeout(Duration::from_millis(limit), work).await.unwrap_or_else(timed_out)
+}
+
+async fn run_one(app: &Arc<App>, run: &Run, call: Call, values: Vec<Value>) -> Answer {
+    match run {
+        Run::Quick(f) => f(&call, values),
+        Run::Blocking(f) => run_blocking(&app.blocking, f.clone(), call, values).await,
+        Run::Tracing(f) => run_blocking(&app.tracing, f.clone(), call, values).await,
+        Run::Async(f) => f(call, values).await,
+        Run::Together(f) => {
+            f(call, vec![Ok(values)]).await.pop().unwrap_or_else(|| Err(RpcError::internal("no answer")))
+        }
+    }
 }
 
 /// The permit goes with the work, so that work which outlives its request still counts.

@@ -98,6 +98,7 @@ impl From<CallError> for RpcError {
     fn from(e: CallError) -> Self {
         match e {
             CallError::Reverted { output } => reverted(&output),
+            CallError::Timeout(_) => Self::new(TIMEOUT, e.to_string()),
             CallError::Failed(text) => Self::server(text),
             CallError::Read(e) => e.into(),
         }

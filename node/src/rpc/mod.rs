@@ -21,6 +21,7 @@ pub mod logs;
 mod methods;
 pub mod openrpc;
 pub mod overrides;
+pub mod params;
 pub mod ports;
 pub mod registry;
 pub mod reports;

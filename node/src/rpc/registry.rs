@@ -28,6 +28,9 @@ pub type Answer = Result<Vec<u8>, RpcError>;
 pub(super) type Handler = Arc<dyn Fn(&Call, Vec<Value>) -> Answer + Send + Sync>;
 /// Answers later.
 type AsyncHandler = Arc<dyn Fn(Call, Vec<Value>) -> BoxFuture<'static, Answer> + Send + Sync>;
+/// Answers several calls later, each in its place.
+type TogetherHandler =
+    Arc<dyn Fn(Call, Vec<Result<Vec<Value>, RpcError>>) -> BoxFuture<'static, Vec<Answer>> + Send + Sync>;
 
 /// How a method runs.
 #[derive(Clone)]
@@ -40,6 +43,8 @@ pub(super) enum Run {
     Tracing(Handler),
     /// It waits for others.
     Async(AsyncHandler),
+    /// It waits for others, and calls of it that stand one after the other in a batch cost less together.
+    Together(TogetherHandler),
 }
 
 /// One method.
@@ -159,6 +164,39 @@ impl Registry {
             }
         };
         self.add::<P>(name, params, Run::Async(Arc::new(run)));
+    }
+
+    /// Adds a method that waits for others and takes neighbouring calls of a batch together. The handler gives one answer for
+    /// each call, in order; calls whose parameters cannot be read never come to it.
+    pub fn together<P, T, F>(
+        &mut self,
+        name: &'static str,
+        params: &'static [&'static str],
+        handler: impl Fn(Call, Vec<P>) -> F + Send + Sync + 'static,
+    ) where
+        P: FromParams,
+        T: Serialize,
+        F: Future<Output = Vec<Result<T, RpcError>>> + Send + 'static,
+    {
+        let run = move |call: Call, calls: Vec<Result<Vec<Value>, RpcError>>| -> BoxFuture<'static, Vec<Answer>> {
+            let (mut good, mut bad) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
+            for values in calls {
+                match values.and_then(P::from_params) {
+                    Ok(params) => {
+                        good.push(params);
+                        bad.push(None);
+                    }
+                    Err(e) => bad.push(Some(e)),
+                }
+            }
+            let work = handler(call, good);
+            Box::pin(async move {
+                let mut answers = work.await.into_iter();
+                let mut next = || answers.next().unwrap_or_else(|| Err(RpcError::internal("the node did not answer")));
+                bad.into_iter().map(|e| e.map_or_else(|| answer(&next()?), Err)).collect()
+            })
+        };
+        self.add::<P>(name, params, Run::Together(Arc::new(run)));
     }
 
     /// Knows another table's methods by name only, as those of development networks.

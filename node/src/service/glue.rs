@@ -29,7 +29,7 @@ use crate::{
     mempool::SharedPool,
     monitor::{BlockStats, Metrics},
     network::{BatchVerdict, NetworkEvents, NetworkHandle, Offence},
-    rpc::{BlockEvent, EventHub, ports::ChainReader as _},
+    rpc::{BlockEvent, EventHub},
 };
 
 /// Name, version and platform of this software, as clients and peers see it.
@@ -123,12 +123,11 @@ impl NodeEvents {
             round: head.certificate.as_ref().map_or(0, |c| c.round.0),
             commit_latency: committed.latency,
             execution: Some(committed.took),
+            ran_ahead: self.chain.executor.ran_ahead(),
         });
-        if self.hub.is_heard()
-            && let Ok(Some(view)) = self.chain.block(head.height())
-        {
-            self.hub.block(BlockEvent::new(view, Arc::new(committed.receipts.to_vec())));
-        }
+        let view = Arc::new(self.chain.view_of(head, &committed.receipts));
+        self.chain.newest.push(Arc::clone(&view));
+        self.hub.block(BlockEvent::new(view, Arc::clone(&committed.receipts)));
         self.executed.send_replace(head.height());
     }
 }

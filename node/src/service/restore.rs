@@ -13,7 +13,7 @@ use basalt_storage::{GenesisState, Ledger, OpenOptions, Reader as _, SignRecord}
 
 use crate::{
     audit,
-    chain::{Chain, StateView},
+    chain::{Chain, Newest, StateView},
     dev::NextBlock,
     driver::record::RecordFile,
     validators::ValidatorSets,
@@ -51,6 +51,7 @@ pub fn open_chain(
         sets: ValidatorSets::open(&spec, &StateView(ledger.snapshot()), head.height(), overrides)?,
         executor: Arc::new(Executor::new(Arc::clone(&spec)).with_overrides(removals)),
         ledger: Arc::new(ledger),
+        newest: Newest::default(),
         next_block: spec.is_devnet().then(NextBlock::default),
         spec,
     };

@@ -2,11 +2,13 @@
 
 use alloy_primitives::{Address, Bytes, keccak256};
 use basalt_execution::{StateError, TrieReader, trie};
+use basalt_node::rpc::params;
 use basalt_primitives::{
     Block, ChainSpec, CommitCertificate, HashFn, Header, SetOverride, ValidatorSet, state::TrieKey,
     system::header_proof::HeaderProof,
 };
 use basalt_proto::{BlockReceipts, CertifiedBlock, Codec, consensus, tx, wire};
+use basalt_storage::rows;
 
 const CHAIN_ID: u64 = 31337;
 const F: HashFn = HashFn::Sha256;
@@ -93,11 +95,33 @@ fn set_override(input: &[u8]) -> Result<bool, String> {
     Ok(SetOverride::from_json(input).is_ok())
 }
 
+/// A row of the ledger; the first byte says of which kind.
+fn ledger_row(input: &[u8]) -> Result<bool, String> {
+    let Some((kind, row)) = input.split_first() else { return Ok(false) };
+    let (name, rewrite) = rows::ALL[usize::from(*kind) % rows::ALL.len()];
+    rewrite(row).map_or(Ok(false), |again| same(&again, row).map_err(|e| format!("{name}: {e}")))
+}
+
 const SPEC: &str = r#"{"name":"bench","chainId":31337,"genesisTimeMs":1700000000000,"hashFn":"sha256","development":true,
 "consensus":{"engine":"pbft","blockIntervalMs":1000,"roundTimeoutMs":1000,"roundTimeoutCapMs":10000,"emptyBlockMs":null,"clockToleranceMs":1000},
 "gasLimit":30000000,"maxBlockBytes":1048576,"fees":{"kind":"zero"},"forks":{"0":"osaka"},
 "validators":[{"name":"a","public_key":"8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c","power":1}],
 "alloc":{"0x0000000000000000000000000000000000000077":{"balance":"0x10","nonce":1,"code":"0x6001","storage":{}}}}"#;
+
+/// Parameters as clients send them, of every kind.
+const PARAMS: &[&str] = &[
+    r#"[{"from":"0x0000000000000000000000000000000000000077","to":"0x00000000000000000000000000000000000000c0","gas":"0x5208","gasPrice":"0x1","value":"0x10","data":"0x6001","nonce":"0x0","chainId":"0x7a69"},"latest"]"#,
+    r#"{"maxFeePerGas":"0x77359400","maxPriorityFeePerGas":"0x1","input":"0x","accessList":[{"address":"0x0000000000000000000000000000000000000077","storageKeys":["0x0000000000000000000000000000000000000000000000000000000000000001"]}]}"#,
+    r#"{"authorizationList":[{"chainId":"0x7a69","address":"0x0000000000000000000000000000000000000077","nonce":"0x1","yParity":"0x0","r":"0x1","s":"0x2"}]}"#,
+    r#"{"chainId":"0x7a69","address":"0x0000000000000000000000000000000000000077","nonce":"0x1","yParity":"0x1","r":"0x1","s":"0x2"}"#,
+    r#"["pending","finalized","0x1b4",{"blockNumber":"0x1"},{"blockHash":"0x0000000000000000000000000000000000000000000000000000000000000001","requireCanonical":true}]"#,
+    r#"{"fromBlock":"0x0","toBlock":"latest","address":["0x0000000000000000000000000000000000000077"],"topics":[null,["0x0000000000000000000000000000000000000000000000000000000000000001",null]]}"#,
+    r#"{"0x0000000000000000000000000000000000000077":{"balance":"0x10","nonce":"0x1","code":"0x6001","stateDiff":{"0x0000000000000000000000000000000000000000000000000000000000000001":"0x2"}}}"#,
+    r#"{"number":"0x10","time":"0x6553f100","gasLimit":"0x1c9c380","feeRecipient":"0x0000000000000000000000000000000000000077","baseFeePerGas":"0x7","prevRandao":"0x0000000000000000000000000000000000000000000000000000000000000001"}"#,
+    r#"{"blockStateCalls":[{"blockOverrides":{"number":"0x10"},"stateOverrides":{},"calls":[{"to":"0x0000000000000000000000000000000000000077"}]}],"validation":true,"traceTransfers":true}"#,
+    r#"{"tracer":"callTracer","tracerConfig":{"withLog":true,"onlyTopCall":false},"timeout":"1m30s","disableStorage":true,"limit":7}"#,
+    r#"["0x0","0xffffffffffffffffffffffffffffffff",17,"0x0000000000000000000000000000000000000000000000000000000000000000"]"#,
+];
 
 const MESSAGES: &str = "proto/tests/golden/consensus_messages.txt";
 const WIRE: &str = "proto/tests/golden/wire_messages.txt";
@@ -162,4 +186,6 @@ pub static ALL: &[Target] = &[
         texts: &["{\"height\":5,\"lost\":[],\"signatures\":[]}"],
         decode: set_override,
     },
+    target("ledger-row", &[("tests/fuzz/seeds/ledger_rows.txt", &["row"])], ledger_row),
+    Target { name: "rpc-params", golden: &[], texts: PARAMS, decode: params::read_all },
 ];

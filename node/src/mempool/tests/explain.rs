@@ -94,3 +94,135 @@ fn what_rpc_refused_is_remembered_and_what_peers_sent_is_not() {
     pool.insert_from(tx, poor, &ctx(), Lane::Normal, Origin::Peer(1)).expect_err("no money");
     assert_eq!(pool.explain(&hash), None);
 }
+
+/// Senders beyond those that a question looks at.
+#[test]
+fn a_place_in_a_long_queue_is_counted_only_so_far() {
+    let mut pool = Mempool::new(MempoolConfig { max_transactions: 10_000, ..MempoolConfig::default() });
+    let of = |n: u16, fee: u128| {
+        let key = basalt_primitives::SecretKey::from_bytes(
+            &[n.to_be_bytes(), [7; 2]].concat().repeat(8).try_into().expect("32"),
+        );
+        sign_with(&key, NativeTx { max_fee_per_gas: fee, max_priority_fee_per_gas: fee, ..transfer(0) })
+    };
+    let insert = |pool: &mut Mempool, tx| pool.insert(tx, rich(0), &ctx()).expect("taken").tx.hash();
+    let last = insert(&mut pool, of(0, 1));
+    for n in 1..=999 {
+        insert(&mut pool, of(n, 2));
+    }
+    let reason = told(&pool, last).1;
+    assert!(reason.contains("999 transactions are before it") && !reason.contains("counting"), "{reason}");
+    for n in 1_000..1_200 {
+        insert(&mut pool, of(n, 3));
+    }
+    let middle = insert(&mut pool, of(1_200, 3));
+    let reason = told(&pool, middle).1;
+    assert!(reason.contains("200 transactions are before it"), "exact for one near the front: {reason}");
+    assert!(reason.contains("counting the 1000 senders that offer most, of 1201"), "{reason}");
+    let reason = told(&pool, last).1;
+    assert!(reason.contains("1000 or more transactions are before it"), "{reason}");
+}
+
+/// One of each. Whoever adds a variant is sent here by the compiler, through [`assert_listed`].
+fn every_refusal() -> Vec<PoolError> {
+    let (nonce, fee, tip, sender, limit) = (1, 2, 3, address(1), 4);
+    let (count, bytes, balance, cost) = (5, 6, U256::from(7), U256::from(8));
+    vec![
+        PoolError::AlreadyKnown,
+        PoolError::NonceTooLow { nonce, next: 2 },
+        PoolError::NonceTooHigh { sender, nonce, next: 2, missing: 3, max_gap: 64 },
+        PoolError::NonceMax,
+        PoolError::InsufficientFunds { balance, cost },
+        PoolError::InsufficientFundsWithPending { balance, queued: balance, cost },
+        PoolError::ReplacementUnderpriced { nonce, old_fee: fee, old_tip: tip, need_fee: fee, need_tip: tip },
+        PoolError::FreeReplacement { nonce, sender },
+        PoolError::PeerLimit { count, bytes, max_count: count, max_bytes: bytes },
+        PoolError::Underpriced { fee, min: fee },
+        PoolError::TipAboveFee { tip, fee },
+        PoolError::IntrinsicGas { have: 1, need: 2 },
+        PoolError::FloorGas { have: 1, need: 2 },
+        PoolError::BlockGasLimit { gas: 1, limit: 2 },
+        PoolError::GasCap { gas: 1, cap: 2 },
+        PoolError::InitCode { size: 1, limit },
+        PoolError::TypeNotSupported("blob transactions"),
+        PoolError::EmptyAuthorizations,
+        PoolError::Expired { until: Height(1), next: Height(2) },
+        PoolError::EmptyWindow { from: Height(1), until: Height(2) },
+        PoolError::SenderLimit { sender, limit },
+        PoolError::SenderBytes { sender, limit },
+        PoolError::Full { count, bytes },
+    ]
+}
+
+fn every_departure() -> Vec<Gone> {
+    let text = || "panicked at src/lib.rs:1:\n  it  has\tmany lines".to_owned();
+    let mut all = vec![
+        Gone::Replaced(alloy_primitives::B256::ZERO),
+        Gone::Evicted,
+        Gone::Expired(Height(1)),
+        Gone::TooOld,
+        Gone::NonceUsed,
+        Gone::Unpayable,
+        Gone::TooFar,
+        Gone::Impossible(text()),
+        Gone::Skipped(Height(1), text()),
+    ];
+    all.extend(every_refusal().into_iter().map(Gone::Refused));
+    all
+}
+
+/// Does not compile until a new variant is named here: then put it into the lists above too.
+fn assert_listed(gone: &Gone) {
+    use PoolError as E;
+    match gone {
+        Gone::Replaced(_) | Gone::Evicted | Gone::Expired(_) | Gone::TooOld | Gone::NonceUsed | Gone::Unpayable => {}
+        Gone::TooFar | Gone::Impossible(_) | Gone::Skipped(..) => {}
+        Gone::Refused(e) => match e {
+            E::AlreadyKnown | E::NonceTooLow { .. } | E::NonceTooHigh { .. } | E::NonceMax => {}
+            E::InsufficientFunds { .. } | E::InsufficientFundsWithPending { .. } => {}
+            E::ReplacementUnderpriced { .. } | E::FreeReplacement { .. } | E::PeerLimit { .. } => {}
+            E::Underpriced { .. } | E::TipAboveFee { .. } | E::IntrinsicGas { .. } | E::FloorGas { .. } => {}
+            E::BlockGasLimit { .. } | E::GasCap { .. } | E::InitCode { .. } | E::TypeNotSupported(_) => {}
+            E::EmptyAuthorizations | E::Expired { .. } | E::EmptyWindow { .. } | E::SenderLimit { .. } => {}
+            E::SenderBytes { .. } | E::Full { .. } => {}
+        },
+    }
+}
+
+fn assert_plain(text: &str) {
+    let whole = text.split_whitespace().collect::<Vec<_>>().join(" ") == text;
+    assert!(whole && !text.is_empty(), "gaps or line breaks in {text:?}");
+}
+
+#[test]
+fn no_text_has_gaps_or_line_breaks_in_it() {
+    let mut pool = pool();
+    for gone in every_departure() {
+        assert_listed(&gone);
+        let tx = sign(1, transfer(0));
+        pool.note(&tx, gone);
+        let (_, reason, mend) = told(&pool, tx.hash());
+        assert_plain(&reason);
+        assert_plain(&mend);
+    }
+    // The same for what a caller is told who sends it, and for whatever waits, in all the ways there are.
+    every_refusal().iter().for_each(|e| assert_plain(&e.to_string()));
+    let at_five = PoolContext { base_fee: 5, ..ctx() };
+    let mut put = |tx| pool.insert(tx, rich(0), &at_five).expect("taken").tx.hash();
+    let later = NativeTx { max_fee_per_gas: 9, valid_from: Height(20), ..transfer(0) };
+    let all = [
+        put(priced(1, 0, 9)),
+        put(priced(1, 1, 9)),
+        put(priced(1, 2, 3)),
+        put(priced(1, 3, 9)),
+        put(priced(1, 5, 9)),
+        put(priced(1, 8, 9)),
+        put(sign(2, later)),
+        put(priced(2, 1, 9)),
+    ];
+    for hash in all {
+        let (_, reason, mend) = told(&pool, hash);
+        assert_plain(&reason);
+        assert_plain(&mend);
+    }
+}

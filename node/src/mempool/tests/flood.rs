@@ -123,6 +123,46 @@ fn latent_overdrafts_do_not_come_in_and_do_not_stay() {
     assert_eq!(honest_left(&pool), PLACES - 1);
 }
 
+/// The flood that EIP-7702 is feared for (ADR-0023): accounts that displaced honest ones are emptied by somebody else's
+/// transaction, their nonces unused.
+#[test]
+fn accounts_that_others_can_empty_displace_no_more_and_go_at_once() {
+    let mut pool = honest(0);
+    let cost = 21_000 * HIGH + 1;
+    let account = AccountView { nonce: 0, balance: U256::from(cost * 64) };
+    for seed in [MALLORY, TRUDY] {
+        for nonce in 0..30 {
+            let result = pool.insert(sign(seed, offer(nonce, HIGH)), account, &ctx());
+            pool.assert_invariants();
+            if nonce < 16 {
+                result.expect("pays more, and can");
+            } else {
+                assert_full(result);
+            }
+        }
+    }
+    assert_eq!(honest_left(&pool), PLACES - 2 * 16, "sixteen for each account, delegated or not");
+    // One transaction of a third party sweeps both.
+    let swept = [MALLORY, TRUDY].map(|seed| (address(seed), AccountView { nonce: 0, balance: U256::ZERO }));
+    assert_eq!(pool.on_block(&block(&swept, 11)).len(), 2 * 16, "in the very next block");
+    pool.assert_invariants();
+    assert_eq!(usize::from(honest_left(&pool)), pool.len());
+    (1..=PLACES).for_each(|seed| drop(put(&mut pool, priced(seed, 0, FAIR))));
+    assert_eq!(honest_left(&pool), PLACES, "and the honest ones have their places again");
+}
+
+#[test]
+fn a_nonce_that_an_authorisation_uses_takes_one_transaction_with_it() {
+    let mut pool = honest(20);
+    (0..10).for_each(|n| drop(attack(&mut pool, MALLORY, offer(n, HIGH)).expect("room")));
+    let counted = AccountView { nonce: 1, balance: U256::from(u64::MAX) };
+    let gone = pool.on_block(&block(&[(address(MALLORY), counted)], 11));
+    pool.assert_invariants();
+    let left = pool.explain(&gone[0]).expect("remembered");
+    assert!(gone.len() == 1 && left.reason.contains("with its nonce is in a block"), "{left:?}");
+    assert_eq!(pool.content_of(&address(MALLORY)).pending.len(), 9);
+}
+
 #[test]
 fn where_gas_is_free_nobody_displaces_anybody() {
     let config = MempoolConfig { max_transactions: usize::from(PLACES), ..MempoolConfig::default() };

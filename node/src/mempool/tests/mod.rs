@@ -11,7 +11,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use basalt_primitives::{Height, Transaction, chainspec::EvmFork, tx::NativeTx};
 
 use super::{
-    test_util::{address, sign, transfer},
+    test_util::{address, sign, sign_with, transfer},
     *,
 };
 

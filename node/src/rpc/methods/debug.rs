@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     super::{
-        App, RpcError, error, format,
+        App, RpcError, error, format, params,
         ports::{TraceFailure, TraceTarget},
         registry::{Call, Registry},
         types::{BlockId, CallArgs},
@@ -107,6 +107,17 @@ fn limits(app: &App, options: &TraceOptions) -> Result<TraceLimits, RpcError> {
         max_steps: app.config.max_trace_steps,
         max_bytes: app.config.max_response_bytes,
         deadline: Some((Instant::now() + Duration::from_millis(ms), ms)),
+    })
+}
+
+/// Whether a value reads as options of a trace.
+pub(super) fn reads(value: &Value) -> bool {
+    params::reads(value, |options: Options| {
+        let (accounts, block) =
+            (options.state_overrides.unwrap_or_default(), options.block_overrides.unwrap_or_default());
+        accounts.into_overrides()?;
+        block.into_overrides()?;
+        options.trace.timeout.as_deref().map(go_duration_ms).transpose()
     })
 }
 

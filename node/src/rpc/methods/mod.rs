@@ -50,6 +50,11 @@ pub(super) fn registry(config: &RpcConfig, devnet: bool) -> Registry {
     r
 }
 
+/// Whether a value reads as parameters that only one method has.
+pub(super) fn read_params(value: &serde_json::Value) -> bool {
+    simulate::reads(value) | debug::reads(value)
+}
+
 /// Whether this caller may change what the node does. There is no authentication yet, so it is a setting of the port.
 fn may_change(c: &Call) -> Result<(), RpcError> {
     if c.app.config.admin {

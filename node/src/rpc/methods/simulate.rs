@@ -9,13 +9,17 @@ use super::super::{
     error::{self, REVERTED},
     format::{BlockJson, LogJson, TxJson},
     overrides::{BlockArgs, StateArgs},
+    params,
     ports::{PlannedBlock, SimulateError, SimulatedBlock, SimulationPlan},
     registry::{Call, Registry},
     types::{BlockId, CallArgs, Hex64},
 };
+use super::state::call_limits;
 
 /// Most calls of a simulation.
 const MAX_CALLS: usize = 1_000;
+/// A simulation took too long: the execution API's own code for it.
+const TIMEOUT: i64 = -32016;
 /// The EVM stopped a call, other than by a revert.
 const VM_ERROR: i64 = -32015;
 
@@ -56,6 +60,12 @@ impl BlockCalls {
     }
 }
 
+/// Whether a value reads as the blocks of a simulation.
+pub(super) fn reads(value: &serde_json::Value) -> bool {
+    let block = |b: BlockCalls| b.into_block(31_337);
+    params::reads(value, |args: Args| args.block_state_calls.into_iter().map(block).collect::<Result<Vec<_>, _>>())
+}
+
 fn simulate(c: &Call, args: Args, id: Option<BlockId>) -> Result<Vec<BlockOut>, RpcError> {
     if args.block_state_calls.is_empty() {
         return Err(RpcError::params("empty input: blockStateCalls names no block"));
@@ -70,6 +80,7 @@ fn simulate(c: &Call, args: Args, id: Option<BlockId>) -> Result<Vec<BlockOut>, 
         blocks: blocks.collect::<Result<_, _>>()?,
         validation: args.validation,
         trace_transfers: args.trace_transfers,
+        limits: call_limits(&c.app),
     };
     let blocks = c.app.ports.calls.simulate(&plan, at)?;
     Ok(blocks.into_iter().map(|b| BlockOut::new(&b, args.return_full_transactions)).collect())
@@ -131,6 +142,7 @@ impl CallOut {
 impl From<SimulateError> for RpcError {
     fn from(e: SimulateError) -> Self {
         match &e {
+            SimulateError::Timeout(_) => Self::new(TIMEOUT, e.to_string()),
             SimulateError::Block(code, text) => Self::new(*code, text),
             SimulateError::Call { error, .. } => Self::new(code_of(&error.error), e.to_string()),
             SimulateError::Read(_) => match e {
@@ -155,7 +167,21 @@ const fn code_of(e: &CallError) -> i64 {
             SkipReason::InitCodeSize => -38025,
             _ => error::INVALID_PARAMS,
         },
+        CallError::Allowance(_) => error::LIMIT,
         CallError::State(_) | CallError::Failed(_) => error::INTERNAL,
         _ => error::SERVER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_too_long_says_so_with_the_codes_that_clients_know() {
+        let late = RpcError::from(SimulateError::Timeout(7));
+        assert_eq!((late.code, late.message.contains("limit of 7 ms")), (-32016, true), "{late}");
+        let late = RpcError::from(crate::rpc::ports::CallError::Timeout(7));
+        assert_eq!((late.code, late.message.contains("limit of 7 ms")), (-32002, true), "{late}");
     }
 }

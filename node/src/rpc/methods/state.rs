@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
-use basalt_execution::CallEnd;
+use basalt_execution::{CallEnd, Deadline};
 use serde::Serialize;
 
 use super::super::{
-    RpcError, error,
+    App, RpcError, error,
     overrides::{BlockArgs, StateArgs},
-    ports::{Scene, StateAt},
+    ports::{CallLimits, Scene, StateAt},
     registry::{Call, Registry},
     types::{AccessItem, BlockId, CallArgs, Hex64, Slot},
 };
@@ -98,7 +98,14 @@ pub(super) fn scene(
         pending: id == BlockId::Pending,
         accounts: accounts.unwrap_or_default().into_overrides()?,
         block: block.unwrap_or_default().into_overrides()?,
+        limits: call_limits(&c.app),
     })
+}
+
+/// What a call may take that begins now. It goes on when its caller has gone, so it must end by itself.
+pub(super) fn call_limits(app: &App) -> CallLimits {
+    let ms = app.config.call_timeout_ms.min(app.config.request_timeout_ms);
+    CallLimits { deadline: Some(Deadline::after_ms(ms)), max_gas: Some(app.config.max_call_gas) }
 }
 
 /// A call, where it runs, and what is to be different there.

@@ -18,11 +18,9 @@ use super::{
 const MAX_BATCH: usize = 10_000;
 
 pub(super) fn add(r: &mut Registry) {
-    r.waiting("eth_sendRawTransaction", &["transaction"], |c: Call, (raw,): (Bytes,)| async move {
-        let answer = c.app.ports.submit.submit(vec![raw]).await.pop();
-        answer
-            .unwrap_or_else(|| Err(SubmitError::Unavailable("the node did not answer".into())))
-            .map_err(RpcError::from)
+    r.together("eth_sendRawTransaction", &["transaction"], |c: Call, raws: Vec<(Bytes,)>| async move {
+        let answers = c.app.ports.submit.submit(raws.into_iter().map(|(raw,)| raw).collect()).await;
+        answers.into_iter().map(|a| a.map_err(RpcError::from)).collect()
     });
     r.waiting("basalt_sendRawTransactions", &["transactions"], |c: Call, (raw,): (Vec<Bytes>,)| send_many(c, raw));
     r.quick("eth_getTransactionByHash", &["hash"], |c: &Call, (h,): (B256,)| by_hash(c, &h));

@@ -4,7 +4,7 @@ use alloy_consensus::TxEnvelope;
 use alloy_eips::{eip2930::AccessList, eip7702::SignedAuthorization};
 use alloy_primitives::{Address, Bytes, U256};
 use basalt_execution::{
-    Accessed, BlockOverrides, StateOverrides,
+    Accessed, BlockOverrides, Deadline, StateOverrides,
     simulate::{SimulatedCall, SimulationError},
 };
 
@@ -44,6 +44,9 @@ pub enum CallError {
         /// What it returned.
         output: Bytes,
     },
+    /// It takes longer than this many milliseconds.
+    #[error("{}", TooSlow(*.0))]
+    Timeout(u64),
     /// It could not begin or did not end: funds, gas, an invalid instruction. The text says which, in geth's words.
     #[error("{0}")]
     Failed(String),
@@ -51,6 +54,28 @@ pub enum CallError {
     #[error(transparent)]
     Read(#[from] ReadError),
 }
+
+/// What a call that nobody pays for may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallLimits {
+    /// When to give up.
+    pub deadline: Option<Deadline>,
+    /// Most gas, besides a block's.
+    pub max_gas: Option<u64>,
+}
+
+impl CallLimits {
+    /// What is left of an amount of gas.
+    #[must_use]
+    pub fn cap(&self, gas: u64) -> u64 {
+        self.max_gas.map_or(gas, |most| gas.min(most))
+    }
+}
+
+/// The text of an error: a limit of time was reached.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("execution timeout: it takes longer than the limit of {0} ms; ask for less at once")]
+pub struct TooSlow(pub u64);
 
 /// Where a call runs, and what is to be different there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +88,8 @@ pub struct Scene {
     pub accounts: StateOverrides,
     /// The block.
     pub block: BlockOverrides,
+    /// What it may take.
+    pub limits: CallLimits,
 }
 
 /// Executes calls on an executed state. Blocking: the RPC calls it on a thread for that.
@@ -100,6 +127,8 @@ pub struct SimulationPlan {
     pub validation: bool,
     /// Add logs for movements of value.
     pub trace_transfers: bool,
+    /// What all of it may take.
+    pub limits: CallLimits,
 }
 
 /// An imagined block.
@@ -114,6 +143,9 @@ pub struct SimulatedBlock {
 /// Why a simulation was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
+    /// It takes longer than this many milliseconds.
+    #[error("{}", TooSlow(*.0))]
+    Timeout(u64),
     /// A block cannot be where it is asked for; the code is that of the execution API.
     #[error("{1}")]
     Block(i64, String),

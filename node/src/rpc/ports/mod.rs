@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 pub use basalt_storage::{FoundLog, LogQuery};
 pub use calls::{
-    CallError, CallExecutor, CallRequest, PlannedBlock, Scene, SimulateError, SimulatedBlock, SimulationPlan,
+    CallError, CallExecutor, CallLimits, CallRequest, PlannedBlock, Scene, SimulateError, SimulatedBlock,
+    SimulationPlan,
 };
 pub use chain::{BlockView, ChainReader, ReadError, SkippedTx, StateAt};
 pub use consensus::{ConsensusInfo, ConsensusStatus, ValidatorInfo};

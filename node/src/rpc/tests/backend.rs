@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -65,6 +65,8 @@ pub struct Fake {
     pub highest: AtomicU64,
     pub call: Mutex<CallAnswer>,
     pub submitted: Mutex<Vec<Bytes>>,
+    /// How often transactions were handed in, however many.
+    pub submissions: AtomicUsize,
     data_dir: tempfile::TempDir,
 }
 
@@ -214,6 +216,7 @@ impl Fake {
             highest: AtomicU64::new(0),
             call: Mutex::new(Box::new(|r| Ok(r.input.clone()))),
             submitted: Mutex::default(),
+            submissions: AtomicUsize::new(0),
             data_dir: tempfile::tempdir().expect("tempdir"),
         });
         fake.store(spec.genesis_block(), Vec::new());
@@ -420,6 +423,7 @@ impl Tracer for Fake {
 impl TxSubmitter for Fake {
     fn submit(&self, raw: Vec<Bytes>) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>> {
         self.submitted.lock().extend(raw.iter().cloned());
+        self.submissions.fetch_add(1, Ordering::Relaxed);
         let answer = |r: &Bytes| match r.first() {
             Some(0xff) => Err(SubmitError::Tx(TxError::Malformed("type 255".into()))),
             _ => Ok(keccak256(r)),

@@ -79,6 +79,39 @@ async fn a_batch_is_answered_in_order_and_its_bad_parts_alone_fail() {
 }
 
 #[tokio::test]
+async fn transactions_of_a_batch_are_handed_in_together_and_each_has_its_answer() {
+    let fake = Fake::new();
+    let app = fake.app(RpcConfig::default());
+    let send = |id: Value, params: Value| json!({ "jsonrpc": "2.0", "id": id, "method": "eth_sendRawTransaction", "params": params });
+    let mut unanswered = send(json!(0), json!(["0x03"]));
+    unanswered.as_object_mut().expect("an object").remove("id");
+    let body = json!([
+        send(json!(1), json!(["0x01"])),
+        send(json!(2), json!({ "transaction": "0x02" })),
+        unanswered,
+        send(json!(4), json!(["no hex"])),
+        send(json!(5), json!(["0xff"])),
+        send(json!(6), json!([])),
+        { "jsonrpc": "2.0", "id": 7, "method": "eth_chainId" },
+        send(json!(8), json!(["0x08"])),
+        send(json!([]), json!(["0x09"])),
+        send(json!(10), json!(["0x0a"])),
+    ]);
+    let answer = raw(&app, body.to_string()).await.expect("an answer");
+    let answers = answer.as_array().expect("a batch");
+    let ids: Vec<_> = answers.iter().map(|a| a["id"].clone()).collect();
+    let expected: Vec<_> =
+        [1, 2, 4, 5, 6, 7, 8].map(|n| json!(n)).into_iter().chain([json!(null), json!(10)]).collect();
+    assert_eq!(ids, expected);
+    let hash = |byte: u8| json!(alloy_primitives::keccak256([byte]));
+    let accepted = |i: usize| answers[i]["result"].clone();
+    assert_eq!([0, 1, 6, 8].map(accepted), [1, 2, 8, 10].map(hash));
+    assert_eq!([2, 3, 4, 7].map(|i| code(&answers[i])), [-32602, -32000, -32602, -32600]);
+    assert_eq!(fake.submitted.lock().concat(), [1, 2, 3, 0xff, 8, 10], "in order, and nothing that cannot be read");
+    assert_eq!(fake.submissions.load(std::sync::atomic::Ordering::Relaxed), 3, "neighbours together");
+}
+
+#[tokio::test]
 async fn every_limit_is_named_in_its_error() {
     let config = RpcConfig {
         max_request_bytes: 4_000,

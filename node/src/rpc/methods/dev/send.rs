@@ -15,6 +15,7 @@ use super::{
     },
     devnet,
 };
+use crate::rpc::methods::state::call_limits;
 use crate::{chain::unsigned_tx, dev::Devnet};
 
 /// Tip of a transaction whose sender names no fee, in wei: one gwei, as wallets offer.
@@ -72,6 +73,11 @@ async fn filled(c: Call, request: CallRequest) -> Result<TxEnvelope, RpcError> {
     tokio::task::spawn_blocking(move || fill(&c, request)).await.map_err(RpcError::internal)?
 }
 
+/// Fee of a transaction whose sender names none: room for the base fee to double. The tip is the caller's, of any size.
+fn default_fee(base_fee: u128, tip: u128) -> u128 {
+    base_fee.saturating_mul(2).saturating_add(tip)
+}
+
 fn fill(c: &Call, mut request: CallRequest) -> Result<TxEnvelope, RpcError> {
     let from = request.from;
     let nonce = match request.nonce {
@@ -82,13 +88,22 @@ fn fill(c: &Call, mut request: CallRequest) -> Result<TxEnvelope, RpcError> {
         }
     };
     if request.gas.is_none() {
-        let scene = Scene { pending: true, ..Scene::default() };
+        let scene = Scene { pending: true, limits: call_limits(&c.app), ..Scene::default() };
         request.gas = Some(c.app.ports.calls.estimate_gas(&request, &scene)?);
     }
     let base_fee = super::super::fees::next_base_fee(&c.app)?;
     let tip = request.max_priority_fee_per_gas.unwrap_or(TIP);
-    let fee = request.max_fee_per_gas.unwrap_or(2 * base_fee + tip);
+    let fee = request.max_fee_per_gas.unwrap_or_else(|| default_fee(base_fee, tip));
     request.max_fee_per_gas = Some(fee);
     request.max_priority_fee_per_gas = Some(tip.min(fee));
     Ok(unsigned_tx(&request, nonce, c.app.spec.chain_id))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_tip_of_any_size_is_no_overflow() {
+        assert_eq!(super::default_fee(7, 3), 17);
+        assert_eq!(super::default_fee(u128::MAX, u128::MAX), u128::MAX);
+    }
 }
