@@ -126,3 +126,34 @@ fn memory_that_runs_out_is_told() {
     let message = net.call(0, "monitor_alerts", json!([]))["recent"][0]["message"].clone();
     assert!(message.as_str().is_some_and(|m| m.contains("lower the budgets")), "{message}");
 }
+
+#[test]
+fn a_fork_for_which_no_quorum_is_known_to_be_ready_is_told_until_one_is() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let spec = folder.path().join("spec.toml");
+    // At a block a second in less than six days.
+    fs::write(&spec, "evm = \"prague\"\n[forks]\n500000 = \"osaka\"\n").expect("writes");
+    let net = Net::create(4, 26_700, &[spec.to_str().expect("UTF-8")]);
+    for node in 0..4 {
+        let path = net.dir().join(format!("nodes/node{node}/node.toml"));
+        let text = fs::read_to_string(&path).expect("readable");
+        fs::write(&path, text.replace("node_down_after_ms = 30000", "node_down_after_ms = 8000")).expect("writable");
+    }
+    // Nobody has ever heard of the other two.
+    let _two = [0, 1].map(|node| Proc::node(&net, node, &[], &[]));
+    for node in [0, 1] {
+        eventually("it answers", SOON, || net.ask(node, "monitor_alerts", json!([])));
+        let alert = fires(&net, node, "fork_approaching");
+        assert_eq!((&alert["subject"], &alert["severity"]), (&json!("osaka at height 500000"), &json!("critical")));
+        assert!(alert["value"].as_f64().is_some_and(|days| (5.0..6.0).contains(&days)), "{alert}");
+    }
+    let fork = || net.call(0, "monitor_status", json!([]))["forks"][0].clone();
+    assert_eq!((&fork()["height"], &fork()["quorumReady"]), (&json!(500_000), &json!(false)));
+    assert_eq!(fork()["unready"], json!(["node2", "node3"]));
+
+    // Three of four are a quorum.
+    let _third = Proc::node(&net, 2, &[], &[]);
+    ends(&net, 0, "fork_approaching");
+    ends(&net, 1, "fork_approaching");
+    assert_eq!((&fork()["quorumReady"], &fork()["unready"]), (&json!(true), &json!(["node3"])));
+}

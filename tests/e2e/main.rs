@@ -17,6 +17,7 @@ mod release;
 #[path = "override.rs"]
 mod set_override;
 mod survival;
+mod top;
 mod transactions;
 mod validators;
 mod wallet;

@@ -9,6 +9,7 @@ mod key;
 mod monitor;
 mod network;
 mod node;
+mod top;
 mod tx;
 mod validator;
 
@@ -46,6 +47,7 @@ enum Command {
     /// Watch a node and its network: status, nodes, resources, rates, alerts.
     #[command(subcommand)]
     Monitor(monitor::MonitorCommand),
+    Top(top::TopArgs),
     /// Check configuration files.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -65,6 +67,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Validator(c) => validator::run(c),
         Command::Bench(c) => bench::run(c),
         Command::Monitor(c) => monitor::run(&c),
+        Command::Top(a) => top::run(&a),
         Command::Config(c) => config::run(&c),
         Command::Health(a) => health::run(&a),
     };

@@ -23,6 +23,8 @@ pub struct NetworkSpec {
     pub hash: HashFn,
     /// EVM rules from genesis on.
     pub evm: EvmFork,
+    /// Newer EVM rules from later heights on: height to rules.
+    pub forks: BTreeMap<Height, EvmFork>,
     /// Nodes.
     pub nodes: Nodes,
     /// Consensus.
@@ -123,6 +125,7 @@ impl Default for NetworkSpec {
             dev: false,
             hash: HashFn::Sha256,
             evm: EvmFork::Osaka,
+            forks: BTreeMap::new(),
             nodes: Nodes::default(),
             consensus: ConsensusSpec::default(),
             block: BlockSpec::default(),
@@ -194,6 +197,9 @@ impl NetworkSpec {
         if self.nodes.validators == 0 || self.nodes.validators > 256 {
             return fail("nodes.validators", "must be between 1 and 256".into());
         }
+        if self.forks.contains_key(&Height::GENESIS) {
+            return fail("forks", "names height 0; the rules from genesis on are `evm`".into());
+        }
         let total = usize::from(self.nodes.validators) + usize::from(self.nodes.followers);
         if !self.nodes.hosts.is_empty() && self.nodes.hosts.len() != total {
             return fail("nodes.hosts", format!("names {} hosts for {total} nodes", self.nodes.hosts.len()));
@@ -264,6 +270,7 @@ impl NetworkSpec {
     /// EVM rules by height.
     #[must_use]
     pub fn forks(&self) -> BTreeMap<Height, EvmFork> {
-        BTreeMap::from([(Height::GENESIS, self.evm)])
+        let later = self.forks.iter().map(|(height, fork)| (*height, *fork));
+        later.chain([(Height::GENESIS, self.evm)]).collect()
     }
 }

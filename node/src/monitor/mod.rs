@@ -8,6 +8,7 @@ pub mod alert;
 #[cfg(test)]
 mod catalogue;
 pub mod config;
+pub mod forks;
 pub mod logging;
 mod metrics;
 #[allow(clippy::module_inception, reason = "the room is named after what it holds")]

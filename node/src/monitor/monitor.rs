@@ -14,6 +14,7 @@ use super::{
         Active, AlertEngine, AlertEvent, AlertKind, AlertState, Observation, Origin, Severity, Thresholds, readings,
     },
     config::MonitorConfig,
+    forks::ForkView,
     nodes::NodeView,
     resources::Resources,
     settings::{SettingsError, SettingsFile, StoredWebhook, TpsThreshold},
@@ -118,6 +119,8 @@ pub struct View {
     pub resources: Resources,
     /// The nodes of the network, this one among them.
     pub nodes: Vec<NodeView>,
+    /// Forks that come.
+    pub forks: Vec<ForkView>,
     /// This clock minus the median of the peers'.
     pub clock_offset_ms: Option<i64>,
     /// Peers whose clocks were compared.

@@ -308,7 +308,7 @@ impl StatusSource for Directory {
 }
 
 /// What a stranger wrote, for logs and terminals: nothing that moves a cursor or turns the direction of writing.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let turns =
         |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     text.chars().filter(|c| !c.is_control() && !turns(*c)).collect()

@@ -19,6 +19,7 @@ pub fn status(app: &App) -> Value {
         "nodes": { "known": view.nodes.len(), "on": view.nodes.iter().filter(|n| n.on).count() },
         "tps": { "current": tps.current, "state": tps.state, "threshold": tps.threshold },
         "alerts": monitor.alerts().active,
+        "forks": view.forks,
         "clock": { "offsetMs": view.clock_offset_ms, "peersCompared": view.clock_peers },
     })
 }

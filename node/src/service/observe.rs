@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use basalt_primitives::{ChainSpec, Millis, SecretKey};
+use basalt_primitives::{ChainSpec, Height, Millis, SecretKey};
 use basalt_proto::wire::ValidatorProof;
 use parking_lot::Mutex;
 use tokio::{sync::watch, time::MissedTickBehavior};
@@ -17,7 +17,8 @@ use crate::{
     clock,
     monitor::{
         Metrics, Monitor, View,
-        alert::{NodeSeen, Observation},
+        alert::{Fork, NodeSeen, Observation},
+        forks::{self, ForkView},
         nodes::{Directory, Myself, NodeView, Voter, clock_offset},
         presence::Presence,
         resources::ResourceMeter,
@@ -32,6 +33,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const RESOURCES_EVERY: u64 = 5;
 /// How often peers are asked.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Blocks over which the pace of the chain is measured.
+const PACE_OVER: [u64; 2] = [16, 1024];
 /// A clock compared longer ago says nothing of now.
 const OFFSET_AGE_MS: Millis = 60_000;
 
@@ -88,6 +91,7 @@ impl Watcher {
             offsets.retain(|peer, (_, at)| connected.contains(peer) && now.saturating_sub(*at) < OFFSET_AGE_MS);
             offsets.values().map(|(offset, _)| *offset).collect::<Vec<_>>()
         };
+        view.forks = self.forks(&validators, &view.nodes);
         view.clock_peers = offsets.len();
         view.clock_offset_ms = clock_offset(offsets);
         let (memory, disk) = (view.resources.memory, view.resources.disk);
@@ -100,10 +104,35 @@ impl Watcher {
             disk_used: disk.map(|d| d.used()),
             memory_used: (memory.limit_bytes > 0).then(|| memory.resident_bytes as f64 / memory.limit_bytes as f64),
             clock_offset_ms: view.clock_offset_ms,
-            // Come with organisation certificates and the fork schedule.
+            // Come with organisation certificates.
             certificates: Vec::new(),
-            forks: Vec::new(),
+            forks: view.forks.iter().map(Fork::from).collect(),
         }
+    }
+}
+
+impl Watcher {
+    /// The forks that come. Without any this costs nothing.
+    fn forks(&self, validators: &[ValidatorInfo], nodes: &[NodeView]) -> Vec<ForkView> {
+        let head = self.ports.chain.head();
+        if self.spec.forks.range(head.next()..).next().is_none() {
+            return Vec::new();
+        }
+        let schedule = self.spec.forks.iter().map(|(height, fork)| (*height, *fork));
+        forks::ahead(schedule, head, self.pace(head), validators, self.ports.consensus.status().quorum, nodes)
+    }
+
+    /// Milliseconds that a block takes: as the newest blocks took, over a short and a long time, whichever is less, so that
+    /// a load after a long rest is noticed; as the chain's interval says where there are too few.
+    fn pace(&self, head: Height) -> Millis {
+        let time = |height: Height| Some(self.ports.chain.block(height).ok()??.header.timestamp_ms);
+        let over = |blocks: u64| {
+            // Genesis may be much older than the first block.
+            let first = Height(head.0.checked_sub(blocks).filter(|first| *first > 0)?);
+            Some(time(head)?.saturating_sub(time(first)?) / blocks)
+        };
+        let least = self.spec.bft().block_interval_ms;
+        PACE_OVER.into_iter().filter_map(over).min().unwrap_or(least).max(least)
     }
 }
 

@@ -13,6 +13,7 @@ use clap::Subcommand;
 
 pub(super) use create::make_network;
 pub(super) use layout::{MANIFEST, Manifest, NodeEntry};
+pub(super) use processes::Run;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum NetworkCommand {

@@ -66,6 +66,27 @@ pub(super) fn was_started(network: &Path, node: &NodeEntry) -> bool {
     node.pid_file(network).exists()
 }
 
+/// Whether a node's process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cmd) enum Run {
+    On,
+    /// Neither started nor running.
+    Off,
+    /// Ended without being asked to.
+    Crashed,
+}
+
+impl NodeEntry {
+    /// Whether its process runs on this machine.
+    pub fn state(&self, network: &Path) -> Run {
+        match find(network, self) {
+            Some(_) => Run::On,
+            None if was_started(network, self) => Run::Crashed,
+            None => Run::Off,
+        }
+    }
+}
+
 /// Starts a node in a process group of its own, so that a Ctrl-C here reaches it only through [`stop_all`].
 pub(super) fn start(network: &Path, node: &NodeEntry) -> anyhow::Result<Child> {
     let log_path = node.log(network);

@@ -106,7 +106,7 @@ impl AlertKind {
                 format!("the certificate {subject} ends in {value:.1} days (limit {threshold:.0}); renew it")
             }
             Self::ForkApproaching => format!(
-                "the fork {subject} comes in {value:.1} days and too few validators are ready for it; upgrade them"
+                "the fork {subject} comes in {value:.1} days and fewer validators than a quorum are known to be ready for it; monitor_status names the others: upgrade and start them"
             ),
         }
     }
@@ -186,7 +186,8 @@ impl AlertEvent {
             format!("{}\0{}\0{}\0{}\0{}\0{wall_ms}", origin.network, origin.node, t.kind.name(), t.subject, t.state);
         let message = match t.state {
             AlertState::Firing => t.kind.sentence(&t.subject, t.value, t.threshold),
-            AlertState::Resolved if t.watched => {
+            // A fork that a quorum is ready for, or that has come, is not measured any longer.
+            AlertState::Resolved if t.watched || t.kind == AlertKind::ForkApproaching => {
                 format!(
                     "over: {}{}",
                     t.kind.name(),

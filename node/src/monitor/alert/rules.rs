@@ -41,7 +41,7 @@ pub struct Fork {
     pub name: String,
     /// Expected time until it, in seconds.
     pub seconds_left: u64,
-    /// Whether a quorum of validators has software that knows it.
+    /// Whether a quorum of validators is known to have software that knows it.
     pub quorum_ready: bool,
 }
 
@@ -124,7 +124,8 @@ pub fn readings(o: &Observation, tps: Option<f64>, threshold: &TpsThreshold, t: 
     }
     o.certificates.iter().for_each(|c| certificate_readings(c, &mut out));
     for fork in o.forks.iter().filter(|f| !f.quorum_ready) {
-        let rule = below(FORK_DAYS, Severity::Critical);
+        // A node that has just started has heard nothing of the others yet.
+        let rule = Rule { hold_ms: t.node_down_ms, ..below(FORK_DAYS, Severity::Critical) };
         out.push(reading(AlertKind::ForkApproaching, &fork.name, fork.seconds_left as f64 / DAY_S, rule));
     }
     out

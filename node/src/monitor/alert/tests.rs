@@ -104,7 +104,7 @@ fn a_threshold_that_is_switched_off_ends_its_alert() {
 fn every_other_rule_fires_when_it_should_and_ends_when_it_is_over() {
     use AlertKind::*;
     type Bad = fn(&mut Observation);
-    let cases: [(AlertKind, Bad); 8] = [
+    let cases: [(AlertKind, Bad); 7] = [
         (NodeDown, |o| o.nodes[0].unseen_ms = 31_000),
         (ConsensusStalled, |o| o.block_overdue_ms = 30_001),
         (Disk, |o| o.disk_used = Some(0.901)),
@@ -112,7 +112,6 @@ fn every_other_rule_fires_when_it_should_and_ends_when_it_is_over() {
         (Clock, |o| o.clock_offset_ms = Some(-501)),
         (Peers, |o| o.peers = 0),
         (CertificateExpiry, |o| o.certificates[0].seconds_left = 29 * 86_400),
-        (ForkApproaching, |o| o.forks[0].quorum_ready = false),
     ];
     for (kind, bad) in cases {
         let at = |second: u64| {
@@ -122,7 +121,6 @@ fn every_other_rule_fires_when_it_should_and_ends_when_it_is_over() {
                 memory_used: Some(0.5),
                 clock_offset_ms: Some(3),
                 certificates: vec![Certificate { name: "tls".into(), seconds_left: 365 * 86_400 }],
-                forks: vec![Fork { name: "osaka".into(), seconds_left: 86_400, quorum_ready: true }],
                 ..well(second * 1000)
             };
             if (10..30).contains(&second) {
@@ -137,6 +135,32 @@ fn every_other_rule_fires_when_it_should_and_ends_when_it_is_over() {
         assert_eq!((first, second), (kind, kind));
         assert!((10..=15).contains(&fired) && (30..=35).contains(&ended), "{kind:?}: {told:?}");
     }
+}
+
+#[test]
+fn a_fork_without_a_ready_quorum_is_told_of_once_the_others_could_have_been_heard() {
+    let fork = |seconds_left, quorum_ready| vec![Fork { name: "osaka at height 9".into(), seconds_left, quorum_ready }];
+    let at_days = |days: f64| {
+        let at = move |second: u64| Observation {
+            forks: fork((days * 86_400.0) as u64 - second, !(5..60).contains(&second)),
+            ..well(second * 1000)
+        };
+        run(0..90, &mut AlertEngine::default(), at)
+    };
+    let expected =
+        [(35, AlertKind::ForkApproaching, AlertState::Firing), (60, AlertKind::ForkApproaching, AlertState::Resolved)];
+    assert_eq!(at_days(6.9), expected);
+    assert_eq!(at_days(8.0), [], "there is time");
+    let starting = |second: u64| Observation { forks: fork(60, second >= 15), ..well(second * 1000) };
+    assert_eq!(run(0..90, &mut AlertEngine::default(), starting), [], "a start is no alert");
+
+    let mut engine = AlertEngine::default();
+    for (second, forks) in [(0, fork(60, false)), (30, fork(60, false))] {
+        engine.observe(second * 1000, &readings(&Observation { forks, ..well(second) }, None, &OFF, &THRESHOLDS));
+    }
+    let over = engine.observe(31_000, &readings(&well(31_000), None, &OFF, &THRESHOLDS));
+    let event = AlertEvent::new(&Origin::default(), &over[0], 1);
+    assert_eq!(event.message, "over: fork_approaching of osaka at height 9");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use basalt_primitives::Height;
+use basalt_primitives::{Height, chainspec::EvmFork};
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +13,9 @@ use super::{
 use crate::{
     mempool::test_util,
     monitor::{
-        View, logging,
+        View,
+        forks::ForkView,
+        logging,
         nodes::NodeView,
         resources::{Disk, Resources, Transfer},
     },
@@ -158,7 +160,14 @@ fn monitor_view() -> View {
     };
     let resources = Resources { disk: Some(Disk::default()), io: moved, network: moved, ..Resources::default() };
     let nodes = vec![NodeView { is_self: true, ..node.clone() }, node];
-    View { resources, nodes, clock_offset_ms: Some(-3), clock_peers: 1 }
+    let fork = ForkView {
+        fork: EvmFork::Osaka,
+        height: Height(1_000),
+        seconds_left: 200,
+        quorum_ready: false,
+        unready: vec!["node3".into()],
+    };
+    View { resources, nodes, forks: vec![fork], clock_offset_ms: Some(-3), clock_peers: 1 }
 }
 
 #[tokio::test]
