@@ -1,6 +1,9 @@
 //! Which nodes to ask: from what the user named to addresses.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, bail};
 
@@ -44,7 +47,8 @@ pub(super) fn read(named: &[String]) -> anyhow::Result<Vec<Target>> {
             out.extend(of_folder(Path::new(name))?);
         }
     }
-    out.dedup_by(|a, b| a.url == b.url);
+    let mut seen = BTreeSet::new();
+    out.retain(|t| seen.insert(t.url.trim_end_matches('/').to_owned()));
     if out.len() > MAX_TARGETS {
         bail!("{} nodes are more than the {MAX_TARGETS} that can be watched at once; name fewer", out.len());
     }
@@ -82,7 +86,8 @@ mod tests {
 
     #[test]
     fn addresses_are_checked_and_named_by_host_and_port() {
-        let all = read(&["http://a.example:8545".into(), "http://[::1]:9".into()]).expect("addresses");
+        let given = ["http://a.example:8545", "http://[::1]:9", "http://a.example:8545/"].map(str::to_owned);
+        let all = read(&given).expect("addresses");
         let names: Vec<_> = all.iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names, ["a.example:8545", "[::1]:9"]);
         assert!(refused("https://a.example").contains("nodes speak http://"));
