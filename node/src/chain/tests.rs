@@ -158,7 +158,7 @@ fn empty_block(head: &Head, spec: &ChainSpec) -> Block {
         transactions_root: transactions_root(spec.hash_fn, &[]),
         parent_state_root: head.outcome.state_root,
         parent_receipts_root: head.outcome.receipts_root,
-        parent_gas_used: 0,
+        parent_gas_used: head.outcome.gas_used,
         gas_limit: spec.gas_limit,
         base_fee: 0,
         proposer: address(0),
