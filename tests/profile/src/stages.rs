@@ -37,6 +37,9 @@ const STAGES: &[Stage] = &[
     Stage { name: "decode", functions: &["basalt_proto", "alloy_rlp", "prost"] },
     Stage { name: "receive", functions: &["node::rpc", "serde_json", "hyper", "axum", "tower", "httparse", "h2::"] },
 ];
+/// The benchmark's threads; those of the node have names of their own.
+const GENERATOR_THREADS: &[&str] = &["basalt", "tokio-rt-worker"];
+const IDLE_THREADS: &[&str] = &["swapper", "sleep", "perf"];
 const GENERATOR: &str = "load generator";
 const IDLE: &str = "idle";
 const OTHER: &str = "kernel, runtime, allocator, other";
@@ -55,10 +58,11 @@ pub struct Time {
 fn stage_of(stack: &str) -> &'static str {
     let mut frames = stack.split(';');
     let thread = frames.next().unwrap_or_default();
-    if thread.starts_with("swapper") || stack.contains("native_safe_halt") {
+    // On a virtual machine an idle processor's samples fall to whatever ran there last: the command perf waits for.
+    if IDLE_THREADS.contains(&thread) || stack.contains("native_safe_halt") {
         return IDLE;
     }
-    if stack.contains("basalt_node::bench") || thread == "basalt" {
+    if stack.contains("basalt_node::bench") || GENERATOR_THREADS.contains(&thread) {
         return GENERATOR;
     }
     let of = |frame: &str| STAGES.iter().find(|s| s.functions.iter().any(|f| frame.contains(f))).map(|s| s.name);
