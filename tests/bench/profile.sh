@@ -20,7 +20,7 @@ trap stop EXIT
 
 "$BASALT" network create --dev --nodes "$nodes" --block-interval-ms 200 --out "$work/net" >/dev/null
 "$BASALT" network up "$work/net" --detach >/dev/null
-method=native
+method=basalt
 [ "$workload" = native ] || method=ethereum
 "$BASALT" bench run --rpc http://127.0.0.1:8545 --workload "$workload" --method "$method" --ethereum-dev-account 0 \
 	--senders 800 --in-flight 20000 --seconds 14 --warm-up 2 --max-transactions 400000 --json >"$work/run.json" &
