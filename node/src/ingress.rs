@@ -19,6 +19,7 @@ use crate::{
     clock::SharedClock,
     driver::runtime::DriverHandle,
     mempool::{AccountView, Journal, Lane, Origin, PoolContext, PoolError, SharedPool, is_system_contract},
+    monitor::traces::{Arrival, Source, Steps, Taken, Tracer},
     network::{BatchId, BatchVerdict, NetworkHandle},
     proposer,
     rpc::ports::{SubmitError, TxSubmitter},
@@ -46,6 +47,8 @@ type Answer = Vec<Result<B256, SubmitError>>;
 struct Batch {
     raws: Vec<Bytes>,
     from: From,
+    /// When it came; only while transactions are traced.
+    arrival: Option<Arrival>,
 }
 
 enum From {
@@ -72,6 +75,7 @@ impl From {
 pub struct Ingress {
     rpc: Sender<Batch>,
     peers: Sender<Batch>,
+    traced: bool,
 }
 
 /// Decides what enters the mempool.
@@ -97,6 +101,8 @@ pub struct Parts {
     pub events: Arc<dyn IngressEvents>,
     /// Where what came by RPC is written down; `None`: nowhere.
     pub journal: Option<Journal>,
+    /// Follows some of the transactions; `None`: none.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Ingress {
@@ -104,6 +110,7 @@ impl Ingress {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (rpc, rpc_in) = bounded(RPC_QUEUE);
         let (peers, peers_in) = bounded(PEER_QUEUE);
+        let traced = parts.tracer.is_some();
         let helpers = rayon::ThreadPoolBuilder::new()
             .thread_name(|n| format!("ingress-{n}"))
             .start_handler(|_| stand_back())
@@ -114,7 +121,7 @@ impl Ingress {
             run(parts, &helpers, &rpc_in, &peers_in);
         };
         thread::Builder::new().name("ingress".into()).spawn(take)?;
-        Ok(Self { rpc, peers })
+        Ok(Self { rpc, peers, traced })
     }
 
     /// Takes in what the journal kept, and then writes the journal anew with what still waits: what has found its way into a
@@ -123,7 +130,7 @@ impl Ingress {
         let mut chunks = raws.chunks(BATCH).peekable();
         while let Some(chunk) = chunks.next() {
             let from = From::Journal { last: chunks.peek().is_none() };
-            if self.rpc.send(Batch { raws: chunk.to_vec(), from }).is_err() {
+            if self.rpc.send(Batch { raws: chunk.to_vec(), from, arrival: self.arrival() }).is_err() {
                 // The node is stopping; the journal stays as it is.
                 return;
             }
@@ -133,16 +140,24 @@ impl Ingress {
     /// Takes a batch of a peer; false when the queue is full and it was dropped.
     #[must_use]
     pub fn from_peer(&self, id: BatchId, raws: Vec<Bytes>) -> bool {
-        self.peers.try_send(Batch { raws, from: From::Peer(id) }).is_ok()
+        self.peers.try_send(Batch { raws, from: From::Peer(id), arrival: self.arrival() }).is_ok()
+    }
+}
+
+impl Ingress {
+    /// That a batch comes now, if anybody wants to know.
+    fn arrival(&self) -> Option<Arrival> {
+        self.traced.then(|| Arrival::now(None))
     }
 }
 
 impl TxSubmitter for Ingress {
-    fn submit(&self, raw: Vec<Bytes>) -> BoxFuture<'static, Answer> {
+    fn submit(&self, raw: Vec<Bytes>, arrival: Option<Arrival>) -> BoxFuture<'static, Answer> {
         let count = raw.len();
         let unavailable = move |why: &str| (0..count).map(|_| Err(SubmitError::Unavailable(why.to_owned()))).collect();
         let (answer, result) = oneshot::channel();
-        match self.rpc.try_send(Batch { raws: raw, from: From::Rpc(answer) }) {
+        let arrival = arrival.or_else(|| self.arrival());
+        match self.rpc.try_send(Batch { raws: raw, from: From::Rpc(answer), arrival }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 let answer = unavailable("the node is busy with transactions; send them again in a moment");
@@ -186,9 +201,13 @@ fn run(mut parts: Parts, helpers: &rayon::ThreadPool, rpc: &Receiver<Batch>, pee
 
 impl Parts {
     fn take(&mut self, batches: Vec<Batch>) {
+        let arrivals: Vec<_> = batches.iter().map(|b| b.arrival).collect();
         let (raws, origins): (Vec<_>, Vec<_>) =
             batches.into_iter().map(|b| ((b.raws, b.from.origin()), b.from)).unzip();
-        let admitted = self.admission.admit_from(raws);
+        let (admitted, steps) = self.admission.admit_from(raws);
+        if let Some(tracer) = &self.tracer {
+            trace(tracer, steps, &admitted, &origins, &arrivals);
+        }
         let taken = |keep: fn(&From) -> bool| -> Vec<Arc<Transaction>> {
             let batches = admitted.iter().zip(&origins).filter(|(_, from)| keep(from));
             batches.flat_map(|(results, _)| results.iter().flatten()).cloned().collect()
@@ -243,17 +262,31 @@ impl Parts {
     }
 }
 
+/// Tells of the transactions of some batches, each with how it came.
+fn trace(tracer: &Tracer, steps: Steps, admitted: &[Vec<Admitted>], origins: &[From], arrivals: &[Option<Arrival>]) {
+    for ((results, from), arrival) in admitted.iter().zip(origins).zip(arrivals) {
+        let source = match from {
+            From::Rpc(_) => Source::Rpc,
+            From::Peer(_) => Source::Peer,
+            From::Journal { .. } => Source::Journal,
+        };
+        let taken = results.iter().map(|r| Taken { source, arrival: *arrival, result: r.as_ref().map(|tx| tx.hash()) });
+        tracer.taken(steps, taken);
+    }
+}
+
 /// What became of one transaction.
 pub type Admitted = Result<Arc<Transaction>, SubmitError>;
 
 impl Admission {
     /// Decodes, verifies and admits batches of encoded transactions, all signatures together; answers in the same places.
     pub fn admit(&self, batches: Vec<Vec<Bytes>>) -> Vec<Vec<Admitted>> {
-        self.admit_from(batches.into_iter().map(|raws| (raws, Origin::Local)).collect())
+        self.admit_from(batches.into_iter().map(|raws| (raws, Origin::Local)).collect()).0
     }
 
-    /// As [`Self::admit`], each batch with who brought it.
-    pub fn admit_from(&self, batches: Vec<(Vec<Bytes>, Origin)>) -> Vec<Vec<Admitted>> {
+    /// As [`Self::admit`], each batch with who brought it; and when each step was done.
+    pub fn admit_from(&self, batches: Vec<(Vec<Bytes>, Origin)>) -> (Vec<Vec<Admitted>>, Steps) {
+        let taken = self.clock.mono();
         let (mut unverified, mut origins) = (Vec::new(), Vec::new());
         // Per batch and transaction: refused at once, or the place in `unverified`.
         let places: Vec<Vec<Result<usize, SubmitError>>> = batches
@@ -264,9 +297,13 @@ impl Admission {
                 places
             })
             .collect();
-        let admitted = self.insert(unverified, &origins);
+        let decoded = self.clock.mono();
+        let verified = tx::verify_all(unverified);
+        let checked = self.clock.mono();
+        let admitted = self.insert_verified(verified, &origins);
+        let steps = Steps { taken, decoded, verified: checked, admitted: self.clock.mono() };
         let look_up = |place: Result<usize, SubmitError>| place.and_then(|i| admitted[i].clone());
-        places.into_iter().map(|batch| batch.into_iter().map(look_up).collect()).collect()
+        (places.into_iter().map(|batch| batch.into_iter().map(look_up).collect()).collect(), steps)
     }
 
     fn decode(&self, raw: Bytes, into: &mut Vec<Unverified>) -> Result<usize, SubmitError> {
@@ -285,10 +322,6 @@ impl Admission {
         // Deriving addresses costs hashes, and hardly anything goes to system contracts.
         let by_validator = || validators.is_some_and(|set| set.as_slice().iter().any(|v| v.address() == tx.sender()));
         if to_system && by_validator() { Lane::System } else { Lane::Normal }
-    }
-
-    fn insert(&self, unverified: Vec<Unverified>, origins: &[Origin]) -> Vec<Admitted> {
-        self.insert_verified(tx::verify_all(unverified), origins)
     }
 
     /// Admits transactions of this node itself whose signatures are checked, or that need none; answers in the same places.

@@ -18,6 +18,7 @@ mod release;
 mod set_override;
 mod survival;
 mod top;
+mod traces;
 mod transactions;
 mod validators;
 mod wallet;

@@ -28,6 +28,9 @@ pub enum ConfigError {
         /// What is wrong with it, with line and column where there are any.
         problem: String,
     },
+    /// Settings of traces.
+    #[error("config {0}")]
+    Tracing(#[from] crate::monitor::traces::TracingError),
     /// A value out of its range.
     #[error("config `{key}` {problem}")]
     Value {
@@ -39,7 +42,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 42] = [
+const KEYS: [(&str, &str); 49] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -67,6 +70,13 @@ const KEYS: [(&str, &str); 42] = [
     ("monitor", "min_peers"),
     ("monitor", "webhook_private_targets"),
     ("monitor", "organisation"),
+    ("tracing", "endpoint"),
+    ("tracing", "sample_rate"),
+    ("tracing", "max_in_flight"),
+    ("tracing", "max_queued"),
+    ("tracing", "max_batch"),
+    ("tracing", "flush_ms"),
+    ("tracing", "timeout_ms"),
     ("consensus", "override"),
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),

@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use layers::{ConfigError, load};
 
-use crate::monitor::{config::MonitorConfig, logging::LogConfig};
+use crate::monitor::{config::MonitorConfig, logging::LogConfig, traces::TracingConfig};
 
 /// Settings of one node. Paths are relative to the file they stand in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,9 @@ pub struct NodeConfig {
     /// Alerts.
     #[serde(default)]
     pub monitor: MonitorConfig,
+    /// Traces of transactions.
+    #[serde(default, skip_serializing_if = "TracingConfig::is_default")]
+    pub tracing: TracingConfig,
     /// What the operators have agreed on outside the chain.
     #[serde(default, skip_serializing_if = "Consensus::is_empty")]
     pub consensus: Consensus,
@@ -312,6 +315,7 @@ impl NodeConfig {
             return field("storage", "needs cache_mib ≥ 1, write_buffer_mib ≥ 4 and max_open_files ≥ 32");
         }
         self.monitor.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
+        self.tracing.check()?;
         Ok(())
     }
 }

@@ -155,6 +155,9 @@ pub struct Metrics {
     alerts_active: Family<Alert, Gauge>,
     alerts: Family<AlertChange, Counter>,
     webhooks: Family<Outcome, Counter>,
+    traces: Family<Outcome, Counter>,
+    trace_spans: Family<Outcome, Counter>,
+    traces_in_flight: Gauge,
     committed_round: Gauge,
     round: Gauge,
     round_changes: Counter,
@@ -277,6 +280,19 @@ impl Metrics {
                 "Webhook deliveries by result (delivered, retried, failed, dropped)",
                 Family::default(),
             ),
+            traces: add(
+                r,
+                "transaction_traces",
+                "Traces of transactions by result (begun, left_out, executed, refused, waiting, dropped)",
+                Family::default(),
+            ),
+            trace_spans: add(
+                r,
+                "trace_spans",
+                "Spans sent to the collector of traces, by result (exported, refused, failed)",
+                Family::default(),
+            ),
+            traces_in_flight: add(r, "traces_in_flight", "Transactions that are being traced", Gauge::default()),
             committed_round: add(
                 r,
                 "committed_round",
@@ -462,6 +478,23 @@ impl Metrics {
     /// What became of a delivery to a webhook.
     pub fn webhook(&self, result: &'static str) {
         self.webhooks.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// What became of a transaction's trace.
+    pub fn trace(&self, result: &'static str) {
+        self.traces.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// What became of spans that were sent.
+    pub fn trace_spans(&self, result: &'static str, count: usize) {
+        if count > 0 {
+            self.trace_spans.get_or_create(&Outcome { result }).inc_by(count as u64);
+        }
+    }
+
+    /// Transactions that are being traced.
+    pub fn traces_in_flight(&self, count: usize) {
+        self.traces_in_flight.set(to_i64(count as u64));
     }
 
     /// The round that consensus is in.

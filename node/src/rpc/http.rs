@@ -29,7 +29,8 @@ use tokio::{
 };
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{App, RpcConfig, dispatch, health, rest, session};
+use super::{App, RpcConfig, dispatch, dispatch::Caller, health, rest, session};
+use crate::monitor::traces::{Arrival, SpanContext};
 
 /// A request's body must arrive within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -95,7 +96,8 @@ pub fn health_router(app: Arc<App>) -> Router {
     Router::new().route("/health/live", get(live)).route("/health/ready", get(ready)).with_state(app)
 }
 
-async fn rpc(State(app): State<Arc<App>>, body: Body) -> Response {
+async fn rpc(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    let arrival = app.config.traced.then(|| Arrival::now(parent_of(&headers)));
     let limit = app.config.max_request_bytes;
     let body = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
         Ok(Ok(body)) => body,
@@ -105,10 +107,15 @@ async fn rpc(State(app): State<Arc<App>>, body: Body) -> Response {
         }
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time").into_response(),
     };
-    match dispatch::handle(&app, None, &body).await {
+    match dispatch::handle(&app, &Caller { session: None, arrival }, &body).await {
         Some(answer) => json_response(StatusCode::OK, answer),
         None => StatusCode::NO_CONTENT.into_response(),
     }
+}
+
+/// The trace that a request belongs to.
+fn parent_of(headers: &HeaderMap) -> Option<SpanContext> {
+    SpanContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 fn json_response(status: StatusCode, body: Vec<u8>) -> Response {

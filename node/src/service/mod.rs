@@ -32,6 +32,7 @@ use crate::{
         self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels,
         alert::Origin,
         nodes::{Directory, Myself},
+        traces::{Service, Tracer},
     },
     network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle, PeerAddr},
     proposer::Proposer,
@@ -193,6 +194,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     };
     let evidence = EvidenceBook::open(&config.data_dir, chain.genesis)
         .with_context(|| format!("cannot read {} in {}", evidence::FILE, config.data_dir.display()))?;
+    let tracer = tracer(&config, &chain, &metrics)?;
     let node_events = Arc::new(glue::NodeEvents::new(
         chain.clone(),
         network.clone(),
@@ -200,6 +202,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         Arc::clone(&metrics),
         executed_tx,
         evidence.clone(),
+        tracer.clone(),
     ));
     let worker = Worker {
         chain: chain.clone(),
@@ -245,6 +248,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         driver: driver.clone(),
         events: node_events.clone(),
         journal,
+        tracer,
     })?;
     let replayed = ingress.clone();
     tokio::task::spawn_blocking(move || replayed.replay(&waiting));
@@ -322,6 +326,17 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
     }
     result
+}
+
+/// What follows transactions, if the configuration says where to send that.
+fn tracer(config: &NodeConfig, chain: &Chain, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<Tracer>>> {
+    let service = Service {
+        node: config.name.clone(),
+        network: chain.spec.name.clone(),
+        chain_id: chain.spec.chain_id,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    Ok(Tracer::start(&config.tracing, service, Arc::clone(metrics), &tokio::runtime::Handle::current())?)
 }
 
 /// The monitor, before anything is told to it.
@@ -451,6 +466,7 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
 fn rpc_config(config: &NodeConfig, spec: &ChainSpec) -> RpcConfig {
     RpcConfig {
         admin: config.rpc.admin.unwrap_or(spec.development || config.rpc.listen.ip().is_loopback()),
+        traced: config.tracing.is_on(),
         cors_origins: config.rpc.cors.clone(),
         allowed_hosts: config.rpc.hosts.clone(),
         ready_max_commit_age_ms: config.rpc.stall_after_ms,

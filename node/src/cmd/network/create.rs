@@ -280,6 +280,7 @@ fn write_node(
         },
         metrics: config::Metrics { listen: node.entry.metrics },
         monitor: crate::monitor::config::MonitorConfig::default(),
+        tracing: crate::monitor::traces::TracingConfig::default(),
         consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
         execution: config::Execution::default(),

@@ -147,7 +147,8 @@ impl Worker {
     }
 }
 
-fn describe(e: &reqwest::Error) -> String {
+/// Why a request got no answer, in words.
+pub(in crate::monitor) fn describe(e: &reqwest::Error) -> String {
     if e.is_timeout() {
         return "the endpoint did not answer in time".into();
     }
