@@ -119,7 +119,7 @@ fn send(port: u16, wallet: &mut Wallet, traceparent: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_sendRawTransaction", "params": [raw] });
     let answer: Value = runtime.block_on(async {
-        let client = reqwest::Client::builder().no_proxy().build().expect("client");
+        let client = basalt_node::tls::client::http().no_proxy().build().expect("client");
         let request = client.post(format!("http://127.0.0.1:{port}")).header("traceparent", traceparent).json(&body);
         request.send().await.expect("an answer").json().await.expect("JSON")
     });

@@ -42,7 +42,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 49] = [
+const KEYS: [(&str, &str); 57] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -58,7 +58,15 @@ const KEYS: [(&str, &str); 49] = [
     ("rpc", "hosts"),
     ("rpc", "stall_after_ms"),
     ("rpc", "admin"),
+    ("rpc", "tls_certificate"),
+    ("rpc", "tls_key"),
+    ("rpc", "tls_client_ca"),
+    ("metrics", "enabled"),
     ("metrics", "listen"),
+    ("metrics", "tls_certificate"),
+    ("metrics", "tls_key"),
+    ("metrics", "tls_client_ca"),
+    ("monitor", "enabled"),
     ("monitor", "tps_upper"),
     ("monitor", "tps_lower"),
     ("monitor", "tps_window_seconds"),
@@ -95,7 +103,10 @@ const KEYS: [(&str, &str); 49] = [
 ];
 
 /// Variables with our prefix that are not configuration.
-const NOT_CONFIG: [&str; 8] = [
+const NOT_CONFIG: [&str; 11] = [
+    "BASALT_TLS_CA",
+    "BASALT_TLS_CERT",
+    "BASALT_TLS_KEY",
     "BASALT_PASSPHRASE",
     "BASALT_FIXTURES",
     "BASALT_BLESS",

@@ -109,6 +109,11 @@ struct Outcome {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    certificate: String,
+}
+
 /// What a committed and executed block tells.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BlockStats {
@@ -158,6 +163,9 @@ pub struct Metrics {
     traces: Family<Outcome, Counter>,
     trace_spans: Family<Outcome, Counter>,
     traces_in_flight: Gauge,
+    tls_handshakes: Family<Outcome, Counter>,
+    tls_reloads: Family<Outcome, Counter>,
+    certificates: Family<Named, Gauge>,
     committed_round: Gauge,
     round: Gauge,
     round_changes: Counter,
@@ -293,6 +301,25 @@ impl Metrics {
                 Family::default(),
             ),
             traces_in_flight: add(r, "traces_in_flight", "Transactions that are being traced", Gauge::default()),
+            tls_handshakes: add(
+                r,
+                "tls_handshakes",
+                "TLS handshakes with clients by result (ok, failed)",
+                Family::default(),
+            ),
+            tls_reloads: add(
+                r,
+                "tls_reloads",
+                "TLS files that were new, by result (renewed, refused)",
+                Family::default(),
+            ),
+            certificates: add_in(
+                r,
+                "certificate_remaining",
+                Unit::Seconds,
+                "Time until a certificate in use ends; negative once it has",
+                Family::default(),
+            ),
             committed_round: add(
                 r,
                 "committed_round",
@@ -495,6 +522,21 @@ impl Metrics {
     /// Transactions that are being traced.
     pub fn traces_in_flight(&self, count: usize) {
         self.traces_in_flight.set(to_i64(count as u64));
+    }
+
+    /// A client's TLS handshake ended.
+    pub fn tls_handshake(&self, result: &'static str) {
+        self.tls_handshakes.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// TLS files were new.
+    pub fn tls_reload(&self, result: &'static str) {
+        self.tls_reloads.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// A certificate in use ends in so many seconds.
+    pub fn certificate(&self, name: &str, seconds_left: i64) {
+        self.certificates.get_or_create(&Named { certificate: name.to_owned() }).set(seconds_left);
     }
 
     /// The round that consensus is in.

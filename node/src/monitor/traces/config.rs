@@ -69,9 +69,9 @@ impl TracingConfig {
     pub fn endpoint(&self) -> Result<Option<Url>, TracingError> {
         let Some(text) = &self.endpoint else { return Ok(None) };
         let url = Url::parse(text).map_err(|e| TracingError::Endpoint(format!("is not an address: {e}")))?;
-        if url.scheme() != "http" {
+        if !["http", "https"].contains(&url.scheme()) {
             return Err(TracingError::Endpoint(format!(
-                "begins with {}:, but only http: is spoken; for a collector behind TLS run one beside the node that passes on",
+                "begins with {}:, but only OTLP over HTTP is spoken",
                 url.scheme()
             )));
         }

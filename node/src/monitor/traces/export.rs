@@ -50,7 +50,8 @@ impl Exporter {
         metrics: Arc<Metrics>,
     ) -> Result<Self, TracingError> {
         let timeout = Duration::from_millis(config.timeout_ms);
-        let client = Client::builder().timeout(timeout).redirect(Policy::none()).pool_max_idle_per_host(1).no_proxy();
+        let client =
+            crate::tls::client::http().timeout(timeout).redirect(Policy::none()).pool_max_idle_per_host(1).no_proxy();
         let client = client.build().map_err(|e| TracingError::Client(e.to_string()))?;
         let flush = Duration::from_millis(config.flush_ms);
         Ok(Self { client, endpoint, service, book, metrics, max_batch: config.max_batch, flush, failing: false })
