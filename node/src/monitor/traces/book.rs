@@ -36,6 +36,8 @@ pub struct Steps {
     pub decoded: Duration,
     /// Their signatures were checked.
     pub verified: Duration,
+    /// It was their turn to be admitted.
+    pub turn: Duration,
     /// They were in the mempool, or refused.
     pub admitted: Duration,
 }

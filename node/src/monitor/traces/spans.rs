@@ -91,7 +91,7 @@ impl Maker<'_> {
             self.root(),
             self.child("receive", came, steps.taken),
             self.child("verify", steps.decoded, steps.verified),
-            self.child("admit", steps.verified, steps.admitted),
+            self.child("admit", steps.turn, steps.admitted),
         ];
         match &self.trace.ended {
             Ended::Executed { block, .. } => {

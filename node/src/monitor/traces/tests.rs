@@ -70,7 +70,8 @@ const fn ms(n: u64) -> Duration {
 
 /// A transaction came by RPC.
 fn take(tracer: &Tracer, tx: B256, parent: Option<SpanContext>) {
-    let steps = Steps { taken: ms(1_001), decoded: ms(1_002), verified: ms(1_003), admitted: ms(1_004) };
+    let steps =
+        Steps { taken: ms(1_001), decoded: ms(1_002), verified: ms(1_003), turn: ms(1_003), admitted: ms(1_004) };
     let arrival = Some(Arrival { at: ms(1_000), parent, method: "eth_sendRawTransaction" });
     tracer.taken(steps, [Taken { source: Source::Rpc, arrival, result: Ok(tx) }].into_iter());
 }
