@@ -230,6 +230,22 @@ fn monitoring_that_is_switched_off_is_off_and_says_so() {
     assert!(log.contains("monitoring is off: no alert will fire"), "{log}");
 }
 
+#[test]
+fn the_log_is_json_line_by_line_where_that_is_wished() {
+    let net = Net::create(1, 30_900, &[]);
+    let _node = Proc::node(&net, 0, &[], &[("BASALT_LOG_FORMAT", Path::new("json"))]);
+    eventually("it answers", SOON, || net.ask(0, "eth_chainId", json!([])));
+    assert_eq!(net.call(0, "admin_setLogLevel", json!(["info,basalt_node::rpc=debug"])), "info,basalt_node::rpc=debug");
+    let log = || fs::read_to_string(net.dir().join("nodes/node0/node.log")).expect("a log");
+    eventually("the change is told", SOON, || log().contains("log level changed").then_some(()));
+    for line in log().lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let texts = [&line["timestamp"], &line["level"], &line["target"]];
+        assert!(texts.iter().all(|t| t.is_string()) && line["fields"].is_object(), "{line}");
+    }
+    assert!(log().contains("\"level\":\"WARN\"") && log().contains("a development network"), "{}", log());
+}
+
 /// Changes a node's settings.
 fn edit(net: &Net, node: usize, change: impl FnOnce(&mut toml::Table)) {
     let path = net.dir().join(format!("nodes/node{node}/node.toml"));

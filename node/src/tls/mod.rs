@@ -36,14 +36,14 @@ pub struct TlsFiles {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The file is not there, or not for us.
-    #[error("cannot read the TLS {what} {}: {source}; check the path, and that this user may read it", path.display())]
+    #[error("cannot read the TLS {what} {}: {why}; check the path, and that this user may read it", path.display())]
     Read {
         /// What it should hold.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// No such thing in it.
     #[error("{} holds no {what} in PEM form (it begins with -----BEGIN …-----): {why}; see whether the files are swapped, or convert it with openssl", path.display())]
@@ -96,5 +96,5 @@ pub fn provider() -> Arc<CryptoProvider> {
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read { what, path: path.to_owned(), source })
+    std::fs::read(path).map_err(|why| TlsError::Read { what, path: path.to_owned(), why })
 }

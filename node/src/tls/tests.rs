@@ -2,6 +2,8 @@
 
 use std::{fs, io::ErrorKind, time::Duration};
 
+use proptest::prelude::*;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -76,6 +78,19 @@ fn files_that_cannot_be_used_are_refused_with_a_mend() {
     let names: Vec<_> =
         TlsServer::open("rpc", files).expect("good").certificates().into_iter().map(|(n, _)| n).collect();
     assert_eq!(names, ["of rpc", "of the client CA of rpc"]);
+}
+
+proptest! {
+    /// What stands in a file is the operator's, but a broken one must not end a node that reads it anew.
+    #[test]
+    fn a_changed_byte_of_a_certificate_is_no_panic(at: proptest::sample::Index, byte: u8) {
+        static ISSUED: std::sync::LazyLock<Issued> = std::sync::LazyLock::new(|| Authority::new().issue(DAY));
+        let der = rustls::pki_types::CertificateDer::from_pem_slice(ISSUED.certificate.as_bytes()).expect("PEM");
+        let mut changed = der.to_vec();
+        let at = at.index(changed.len());
+        changed[at] = byte;
+        let _ = material::validity(Path::new("x"), &[changed.into()]);
+    }
 }
 
 #[test]

@@ -97,6 +97,8 @@ pub fn span_id(about: &[u8], node: &str, name: &str) -> [u8; 8] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HEADER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -131,6 +133,22 @@ mod tests {
         ];
         for header in wrong {
             assert_eq!(SpanContext::parse(header), None, "{header}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_read_or_passed_over(bytes in proptest::collection::vec(any::<u8>(), 0..80), text in "[0-9a-f-]{0,60}") {
+            SpanContext::parse(&String::from_utf8_lossy(&bytes));
+            SpanContext::parse(&text);
+        }
+
+        #[test]
+        fn what_is_written_is_read(trace_id: [u8; 16], span_id: [u8; 8], flags: u8) {
+            let header = format!("00-{}-{}-{flags:02x}", ::hex::encode(trace_id), ::hex::encode(span_id));
+            let good = trace_id != [0; 16] && span_id != [0; 8];
+            let wanted = good.then_some(SpanContext { trace_id, span_id, sampled: flags % 2 == 1 });
+            prop_assert_eq!(SpanContext::parse(&header), wanted);
         }
     }
 
