@@ -149,9 +149,9 @@ pub fn start(
         events: Arc::clone(&parts.events),
     };
     let driver = Driver::new(parts.engine, parts.key, parts.chain.genesis, parts.chain.sets, ports);
-    let (events, clock) = (parts.events, parts.clock);
+    let (events, clock, told) = (parts.events, parts.clock, Told { done, checked, pool });
     thread::Builder::new().name("engine".into()).spawn(move || {
-        let result = run(driver, &*clock, &mailbox, restored, &done, &checked, &*events, &pool);
+        let result = run(driver, &*clock, &mailbox, restored, &told, &*events);
         // The ports are gone with the driver, so execution ends after the job it is in: nothing is half stored.
         let _ = executor.join();
         result
@@ -174,16 +174,25 @@ fn spawn_vital(
     })
 }
 
+/// What the other threads tell the engine's.
+struct Told {
+    /// The execution and the validation thread.
+    done: Receiver<Result<Done, Fatal>>,
+    /// Those that check messages.
+    checked: Receiver<Checked>,
+    /// To look again whether something waits.
+    pool: SharedPool,
+}
+
 fn run(
     mut driver: Driver<basalt_bft::Bft, RealPorts>,
     clock: &dyn Clock,
     mailbox: &Mailbox,
     restored: basalt_consensus::Restored<Record>,
-    done: &Receiver<Result<Done, Fatal>>,
-    checked: &Receiver<Checked>,
+    told: &Told,
     events: &dyn Events,
-    pool: &SharedPool,
 ) -> Result<(), Fatal> {
+    let Told { done, checked, pool } = told;
     driver.handle(clock.mono_ms(), clock.wall_ms(), Input::Restored(restored))?;
     while !mailbox.stop.load(Ordering::Relaxed) {
         events.stepped(driver.engine().status());
