@@ -22,10 +22,12 @@ maker=http://127.0.0.1:8545 follower=http://127.0.0.1:8546
 
 # transactions URL HEIGHT: how many the blocks up to HEIGHT hold.
 transactions() {
-	local at
+	local at count sum=0
 	for at in $(seq 1 "$2"); do
-		rpc "$1" eth_getBlockTransactionCountByNumber "[\"$(printf '0x%x' "$at")\"]"
-	done | jq -s 'map(ltrimstr("0x") | explode | reduce .[] as $c (0; . * 16 + (if $c > 57 then $c - 87 else $c - 48 end))) | add'
+		count=$(rpc "$1" eth_getBlockTransactionCountByNumber "[\"$(printf '0x%x' "$at")\"]" | jq -r .)
+		sum=$((sum + count))
+	done
+	echo "$sum"
 }
 
 "$BASALT" network create --dev --nodes 1 --followers 1 --block-interval-ms 200 --out "$net" >/dev/null

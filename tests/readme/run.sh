@@ -63,8 +63,10 @@ for block in "${blocks[@]}"; do
 		first=$!
 		set +m
 		wait_for 1100 "the network of make up" network_answers
-		grep -q 'http://127.0.0.1:8545' "$work/first.log" || fail "make up did not print its endpoints"
-		grep -qi '0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266' "$work/first.log" || fail "make up did not print funded accounts"
+		# Nodes answer before the command that started them has asked them all and says so.
+		wait_for 30 "make up to print its endpoints" grep -q 'http://127.0.0.1:8545' "$work/first.log"
+		wait_for 30 "make up to print funded accounts" \
+			grep -qi '0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266' "$work/first.log"
 	elif [ "$(cat "$block")" = CTRL-C ]; then
 		kill -INT -- "-$first"
 		wait_for 30 "make up ends on Ctrl-C" stopped

@@ -319,22 +319,14 @@ fn validate_blocks(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mempool::{AccountView, MempoolConfig, PoolContext, test_util};
+    use crate::mempool::{MempoolConfig, test_util};
 
     #[test]
     fn that_nothing_waits_is_believed_only_while_it_is_true() {
         let pool = SharedPool::new(MempoolConfig::default());
         let told = || up_to_date(Input::Work { pending: false }, &pool);
         assert!(matches!(told(), Input::Work { pending: false }));
-        let context = PoolContext {
-            next_height: Height(2),
-            base_fee: 0,
-            gas_limit: 30_000_000,
-            fork: basalt_primitives::chainspec::EvmFork::Osaka,
-            now_ms: 1,
-        };
-        let account = AccountView { nonce: 0, balance: basalt_primitives::U256::MAX };
-        pool.lock().insert(test_util::sign(1, test_util::transfer(0)), account, &context).expect("admitted");
+        test_util::admit(&pool, test_util::sign(1, test_util::transfer(0)));
         assert!(matches!(told(), Input::Work { pending: true }), "it came between the look at the pool and this");
     }
 }

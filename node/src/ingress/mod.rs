@@ -106,6 +106,10 @@ impl Ingress {
         let helpers = rayon::ThreadPoolBuilder::new()
             .thread_name(|n| format!("ingress-{n}"))
             .start_handler(|_| stand_back())
+            // Our bug, but it must not cost the node its life, only the batch; the hook has printed the message.
+            .panic_handler(|_| {
+                tracing::error!("checking a batch of transactions panicked and the batch is dropped; report it")
+            })
             .build()
             .map_err(std::io::Error::other)?;
         let (ahead, in_order) = bounded(AHEAD);
@@ -222,8 +226,10 @@ fn gather(admission: &Admission, helpers: &rayon::ThreadPool, queues: &Queues, a
 
 fn admit(mut parts: Parts, in_order: &Receiver<Underway>) {
     for (origins, checked) in in_order {
-        let Ok(checked) = checked.recv() else { return };
-        parts.take(checked, origins);
+        // Nothing comes of a batch whose check panicked: its callers hear that it was not taken.
+        if let Ok(checked) = checked.recv() {
+            parts.take(checked, origins);
+        }
     }
 }
 

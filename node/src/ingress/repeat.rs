@@ -47,7 +47,7 @@ impl Repeater {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mempool::{AccountView, MempoolConfig, PoolContext, test_util};
+    use crate::mempool::{MempoolConfig, test_util};
 
     const fn at(s: u64) -> Duration {
         Duration::from_secs(s)
@@ -61,15 +61,7 @@ mod tests {
         assert!(repeater.due(at(100), Height(1), &pool).is_empty(), "nothing waits");
         let tx = test_util::sign(1, test_util::transfer(0));
         let raw = tx.raw().clone();
-        let context = PoolContext {
-            next_height: Height(2),
-            base_fee: 0,
-            gas_limit: 30_000_000,
-            fork: basalt_primitives::chainspec::EvmFork::Osaka,
-            now_ms: 1,
-        };
-        let account = AccountView { nonce: 0, balance: alloy_primitives::U256::MAX };
-        pool.lock().insert(tx, account, &context).expect("admitted");
+        test_util::admit(&pool, tx);
         assert!(repeater.due(at(105), Height(1), &pool).is_empty(), "it may still come by itself");
         assert_eq!(repeater.due(at(106), Height(1), &pool), std::slice::from_ref(&raw));
         assert!(repeater.due(at(117), Height(1), &pool).is_empty());

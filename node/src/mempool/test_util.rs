@@ -3,8 +3,11 @@
 use alloy_primitives::{Address, Bytes, U256};
 use basalt_primitives::{
     HashFn, Height, SecretKey, Transaction,
+    chainspec::EvmFork,
     tx::{NativeTx, Payload, Unverified},
 };
+
+use super::{AccountView, PoolContext, SharedPool};
 
 /// Chain id of tests.
 pub(crate) const CHAIN_ID: u64 = 31_337;
@@ -12,6 +15,14 @@ pub(crate) const CHAIN_ID: u64 = 31_337;
 /// The key of a test account.
 pub(crate) fn key(seed: u8) -> SecretKey {
     SecretKey::from_bytes(&[seed; 32])
+}
+
+/// Admits a transaction for block 2; its sender is rich.
+pub(crate) fn admit(pool: &SharedPool, tx: Transaction) {
+    let context =
+        PoolContext { next_height: Height(2), base_fee: 0, gas_limit: 30_000_000, fork: EvmFork::Osaka, now_ms: 1 };
+    let account = AccountView { nonce: 0, balance: U256::MAX };
+    pool.lock().insert(tx, account, &context).expect("admitted");
 }
 
 /// The address of a test account.

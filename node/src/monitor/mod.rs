@@ -8,6 +8,8 @@ pub mod alert;
 #[cfg(test)]
 mod catalogue;
 pub mod config;
+#[cfg(test)]
+mod endpoint;
 pub mod forks;
 pub mod logging;
 mod metrics;

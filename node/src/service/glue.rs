@@ -291,6 +291,7 @@ pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network:
         if !again.is_empty() {
             tracing::info!(count = again.len(), "no block comes: passing waiting transactions on again");
             network.broadcast_transactions(again);
+            // This node may be the one that must make the block.
             driver.work();
         }
     }

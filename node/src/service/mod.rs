@@ -10,12 +10,7 @@ mod observe;
 pub mod restore;
 mod serve;
 
-use std::{
-    fs,
-    path::Path,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
@@ -81,10 +76,10 @@ pub fn run_and_tell(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()>
         .thread_name("io")
         .enable_all()
         .build()?;
-    let ledger = OnceLock::new();
-    let result = runtime.block_on(run_in(config, &ledger, up));
+    let mut ledger = None;
+    let result = runtime.block_on(run_in(config, &mut ledger, up));
     runtime.shutdown_timeout(Duration::from_secs(2));
-    if ledger.get().is_some_and(|closed: &Closed| !closed.wait(STOP_WITHIN)) {
+    if ledger.is_some_and(|closed| !closed.wait(STOP_WITHIN)) {
         tracing::warn!("some work did not end within {STOP_WITHIN:?}; every block that was final is on the disk");
     }
     result
@@ -149,7 +144,7 @@ fn ledger_options(config: &NodeConfig) -> OpenOptions {
     }
 }
 
-async fn run_in(config: NodeConfig, closed: &OnceLock<Closed>, up: impl FnOnce()) -> anyhow::Result<()> {
+async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce()) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let tls = tls_servers(&config)?;
     for server in tls.all() {
@@ -160,7 +155,7 @@ async fn run_in(config: NodeConfig, closed: &OnceLock<Closed>, up: impl FnOnce()
     let overrides = config.consensus.overrides()?;
     let (chain, trie) =
         restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20, overrides)?;
-    closed.get_or_init(|| chain.ledger.closed());
+    *closed = Some(chain.ledger.closed());
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     chain.executor.use_threads(config.execution.threads_on(processors));
     for height in chain.sets.overrides() {

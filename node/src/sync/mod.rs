@@ -210,14 +210,13 @@ impl Syncer {
         });
         let mut checks = pin!(stream::iter(checks).buffered(CHECKED_AHEAD));
         while let Some(checked) = checks.next().await {
-            let (block, certificate) = match checked {
-                Ok(Ok(Some(good))) => good,
-                Ok(Ok(None)) => continue,
-                Ok(Err(reason)) => {
+            let Ok(checked) = checked else { return false };
+            let (block, certificate) = match asked_for(checked) {
+                Ok(good) => good,
+                Err(reason) => {
                     self.network.report_peer(peer, Offence::Garbage, reason);
                     return false;
                 }
-                Err(_) => return false,
             };
             let height = block.height();
             if height <= *executed.borrow() {
@@ -264,6 +263,12 @@ pub fn check_synced(
     Ok(Some((block, certificate)))
 }
 
+/// Blocks were asked for by height, so one below is as wrong as one above: a peer could otherwise pass old blocks off as progress
+/// and have this node ask it, and nobody else, for ever.
+fn asked_for(checked: Result<Option<Certified>, String>) -> Result<Certified, String> {
+    checked?.ok_or_else(|| "a block came that is below the one that was asked for".to_owned())
+}
+
 /// Why a certificate was refused; one below the quorum may be that of a chain restarted by a set override unknown here.
 fn without_override(error: &BlockError, set: &ValidatorSet) -> String {
     match error {
@@ -284,4 +289,15 @@ pub fn check_fetched(verifier: &Verifier, hash: B256, bytes: Bytes) -> Result<Se
     }
     verifier.check_body(&block).map_err(|e| e.to_string())?;
     Ok(block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_block_is_no_answer() {
+        assert!(asked_for(Ok(None)).is_err_and(|reason| reason.contains("below")), "not skipped: no progress was made");
+        assert_eq!(asked_for(Err("bad".to_owned())).unwrap_err(), "bad");
+    }
 }

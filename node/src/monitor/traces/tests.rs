@@ -2,14 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 
-use axum::{
-    Router,
-    body::Bytes,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    response::{IntoResponse as _, Response},
-    routing::post,
-};
+use axum::{http::StatusCode, response::IntoResponse as _};
 use basalt_primitives::HashFn;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
@@ -18,28 +11,13 @@ use opentelemetry_proto::tonic::{
 use prost::Message as _;
 
 use super::*;
-use crate::{clock, mempool::PoolError};
-
-/// What came: headers and body.
-type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
-/// What the endpoint answers to the request of this number.
-type Answer = fn(usize) -> Response;
+use crate::{
+    clock,
+    mempool::PoolError,
+    monitor::endpoint::{Received, endpoint},
+};
 
 const CALLER: SpanContext = SpanContext { trace_id: [7; 16], span_id: [8; 8], sampled: true };
-
-async fn endpoint(answer: Answer) -> (SocketAddr, Received) {
-    let received = Received::default();
-    let handler = move |State(received): State<Received>, headers: HeaderMap, body: Bytes| async move {
-        let mut all = received.lock();
-        all.push((headers, body));
-        answer(all.len())
-    };
-    let router = Router::new().route("/v1/traces", post(handler)).with_state(Arc::clone(&received));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (address, received)
-}
 
 fn config(address: SocketAddr) -> TracingConfig {
     TracingConfig {
@@ -123,7 +101,7 @@ fn spans(received: &Received) -> Vec<Span> {
 
 #[tokio::test]
 async fn a_transaction_is_told_from_its_arrival_to_its_execution() {
-    let (address, received) = endpoint(|_| StatusCode::OK.into_response()).await;
+    let (address, received) = endpoint("/v1/traces", |_| StatusCode::OK.into_response()).await;
     let (tracer, metrics) = start(&config(address));
     take(&tracer, tx(1), None);
     commit(&tracer, &[tx(0), tx(1)]);
@@ -152,7 +130,7 @@ async fn a_transaction_is_told_from_its_arrival_to_its_execution() {
 
 #[tokio::test]
 async fn a_caller_decides_for_its_own_transactions() {
-    let (address, received) = endpoint(|_| StatusCode::OK.into_response()).await;
+    let (address, received) = endpoint("/v1/traces", |_| StatusCode::OK.into_response()).await;
     let (tracer, metrics) = start(&TracingConfig { sample_rate: 0.0, ..config(address) });
     take(&tracer, tx(1), None);
     take(&tracer, tx(2), Some(SpanContext { sampled: false, ..CALLER }));
@@ -196,7 +174,7 @@ async fn what_is_followed_and_what_waits_is_bounded() {
 
 #[tokio::test]
 async fn a_collector_that_fails_costs_its_spans_and_is_asked_again() {
-    let (address, received) = endpoint(|n| match n {
+    let (address, received) = endpoint("/v1/traces", |n| match n {
         1..=3 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         4 => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         5 => StatusCode::TOO_MANY_REQUESTS.into_response(),

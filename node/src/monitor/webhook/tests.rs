@@ -3,41 +3,19 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
     body::Bytes,
-    extract::State,
     http::{HeaderMap, StatusCode},
-    response::{IntoResponse as _, Response},
-    routing::post,
+    response::IntoResponse as _,
 };
-use parking_lot::Mutex;
 
 use super::*;
 use crate::monitor::{
     NodeLabels,
     alert::{AlertKind, AlertState, Origin, Severity, Transition},
+    endpoint::{Answer, endpoint},
 };
 
 const SECRET: &str = "it is a secret";
-
-/// What came: headers and body.
-type Received = Arc<Mutex<Vec<(HeaderMap, Bytes)>>>;
-/// What the endpoint answers to the request of this number.
-type Answer = fn(usize) -> Response;
-
-async fn endpoint(answer: Answer) -> (SocketAddr, Received) {
-    let received = Received::default();
-    let handler = move |State(received): State<Received>, headers: HeaderMap, body: Bytes| async move {
-        let mut all = received.lock();
-        all.push((headers, body));
-        answer(all.len())
-    };
-    let router = Router::new().route("/hook", post(handler)).with_state(Arc::clone(&received));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (address, received)
-}
 
 fn event(at: u64) -> Arc<AlertEvent> {
     let t = Transition {
@@ -80,7 +58,7 @@ async fn settled(webhooks: &Webhooks) -> WebhookInfo {
 }
 
 async fn deliver(answer: Answer) -> (WebhookInfo, Vec<(HeaderMap, Bytes)>) {
-    let (address, received) = endpoint(answer).await;
+    let (address, received) = endpoint("/hook", answer).await;
     let webhooks = webhooks();
     webhooks.start(hook(address));
     webhooks.send(&event(1));
@@ -147,7 +125,7 @@ async fn a_redirect_is_not_followed_and_a_refusal_not_repeated() {
 async fn a_silent_endpoint_and_an_absent_one_cost_only_their_own_events() {
     // Accepts connections (in the kernel's queue) and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let (good, received) = endpoint(|_| StatusCode::OK.into_response()).await;
+    let (good, received) = endpoint("/hook", |_| StatusCode::OK.into_response()).await;
     let webhooks = webhooks();
     webhooks.start(hook(silent.local_addr().expect("bound")));
     webhooks.start(StoredWebhook { id: "h2".into(), ..hook(good) });
@@ -171,7 +149,7 @@ async fn a_silent_endpoint_and_an_absent_one_cost_only_their_own_events() {
 
 #[tokio::test]
 async fn a_name_that_resolves_to_a_private_address_is_not_connected_to() {
-    let (address, received) = endpoint(|_| StatusCode::OK.into_response()).await;
+    let (address, received) = endpoint("/hook", |_| StatusCode::OK.into_response()).await;
     let client = delivery::client(Targets { private: false }, Duration::from_secs(2));
     let error = client.post(format!("http://localhost:{}/hook", address.port())).send().await.expect_err("refused");
     assert!(format!("{error:?}").contains("private address"), "{error:?}");
