@@ -20,6 +20,7 @@ use basalt_storage::OpenOptions;
 use tokio::sync::watch;
 
 use crate::{
+    auth,
     chain::Chain,
     clock::{SharedClock, SystemClock},
     config::NodeConfig,
@@ -299,6 +300,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let ports = backend.ports(ingress, devnet);
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
     watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), tls.all(), &stop);
+    let auth = serve::auth(&config, &metrics)?;
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -307,8 +309,12 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         hub,
         Arc::clone(&metrics),
         monitor,
+        auth.clone(),
     );
     let servers = serve::start(&config, &app, &metrics, &tls, &stop).await?;
+    if let Some(auth) = auth {
+        tokio::spawn(auth::watch(auth, stop.subscribe()));
+    }
     tokio::spawn(tls::server::watch(tls.all(), Arc::clone(&metrics), stop.subscribe()));
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));

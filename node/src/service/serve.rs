@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
+    auth::{Auth, report::Reporter},
     config::NodeConfig,
     monitor::{Metrics, MetricsServer},
     rpc::{App, RpcServer},
@@ -39,6 +40,14 @@ pub fn tls_servers(config: &NodeConfig) -> anyhow::Result<TlsServers> {
     })
 }
 
+/// What guards the interfaces, if the configuration says so.
+pub(super) fn auth(config: &NodeConfig, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<Auth>>> {
+    let Some(auth) = &config.auth else { return Ok(None) };
+    let reporter = Reporter::start(Arc::clone(metrics), Some(config.data_dir.clone()));
+    let reporter = reporter.context("the thread that writes the audit log cannot be started")?;
+    Ok(Some(Auth::open(auth.clone(), reporter).context("config `auth`")?))
+}
+
 /// Who may call what, where an operator should think of it; said once at the start.
 fn exposure(config: &NodeConfig, development: bool) -> Option<String> {
     let (rpc, address) = (&config.rpc, config.rpc.listen);
@@ -51,10 +60,18 @@ fn exposure(config: &NodeConfig, development: bool) -> Option<String> {
             "a development network: its accounts are known to everyone, and RPC on {address} is open to {whom}"
         ));
     }
+    if config.auth.is_some() {
+        return rpc.tls_certificate.is_none().then(|| {
+            format!(
+                "RPC on {address} takes keys and tokens over plain HTTP, where whoever listens reads them: set \
+                 rpc.tls_certificate, or put a proxy that speaks TLS in front"
+            )
+        });
+    }
     rpc.tls_client_ca.is_none().then(|| {
         format!(
             "RPC on {address} answers {whom}, without asking who it is: let rpc.listen be a loopback address, ask for client \
-             certificates (rpc.tls_client_ca), or put a proxy with authentication in front"
+             certificates (rpc.tls_client_ca) or for keys (the section auth)"
         )
     })
 }
@@ -114,6 +131,9 @@ mod tests {
         assert_eq!(said("127.0.0.1:8545", "", false), None);
         assert_eq!(said("0.0.0.0:8545", "enabled=false", false), None);
         assert_eq!(said("0.0.0.0:8545", "tls_client_ca='ca'", false), None);
+        let keys = "[auth]\nkeys_file='k'";
+        assert!(said("0.0.0.0:8545", keys, false).is_some_and(|t| t.contains("plain HTTP")));
+        assert_eq!(said("0.0.0.0:8545", &format!("tls_certificate='c'\ntls_key='k'\n{keys}"), false), None);
         assert!(said("0.0.0.0:8545", "", false).is_some_and(|t| t.contains("rpc.tls_client_ca")));
         assert!(said("127.0.0.1:8545", "", true).is_some_and(|t| t.contains("open to whoever is on this machine")));
         assert!(said("0.0.0.0:8545", "", true).is_some_and(|t| t.contains("open to whoever reaches it")));

@@ -279,6 +279,7 @@ fn write_node(
             ..config::Rpc::default()
         },
         metrics: config::Metrics { listen: node.entry.metrics, ..config::Metrics::default() },
+        auth: None,
         monitor: crate::monitor::config::MonitorConfig::default(),
         tracing: crate::monitor::traces::TracingConfig::default(),
         consensus: config::Consensus::default(),
