@@ -75,6 +75,11 @@ impl AuthConfig {
         self.jwt_secret_file.is_some() || !self.jwt_public_keys.is_empty()
     }
 
+    /// Whether its files can be used.
+    pub fn check_files(&self) -> Result<(), super::AuthError> {
+        super::gate::load(self).map(drop)
+    }
+
     /// Its paths.
     pub(crate) fn paths(&mut self) -> impl Iterator<Item = &mut PathBuf> {
         self.keys_file.iter_mut().chain(&mut self.jwt_secret_file).chain(&mut self.jwt_public_keys)

@@ -27,7 +27,7 @@ const MAX_ADDRESSES: usize = 8_192;
 
 /// What the files say.
 #[derive(Debug)]
-struct Loaded {
+pub(super) struct Loaded {
     granted: Granted,
     tokens: Option<Tokens>,
 }
@@ -225,7 +225,7 @@ pub async fn watch(auth: Arc<Auth>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-fn load(config: &AuthConfig) -> Result<Loaded, AuthError> {
+pub(super) fn load(config: &AuthConfig) -> Result<Loaded, AuthError> {
     let file = config.keys_file.as_deref().map(KeysFile::read).transpose()?.unwrap_or_default();
     Ok(Loaded { granted: file.granted(config.rate()), tokens: Tokens::open(config)? })
 }

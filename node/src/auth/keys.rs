@@ -169,7 +169,8 @@ impl KeysFile {
         Ok(file)
     }
 
-    fn check(&self) -> Result<(), String> {
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), String> {
         if self.keys.len() + self.certificates.len() > MAX_ENTRIES {
             return Err(format!("it has more than {MAX_ENTRIES} entries"));
         }

@@ -114,7 +114,9 @@ const KEYS: [(&str, &str); 68] = [
 ];
 
 /// Variables with our prefix that are not configuration.
-const NOT_CONFIG: [&str; 11] = [
+const NOT_CONFIG: [&str; 13] = [
+    "BASALT_API_KEY",
+    "BASALT_API_KEY_FILE",
     "BASALT_TLS_CA",
     "BASALT_TLS_CERT",
     "BASALT_TLS_KEY",

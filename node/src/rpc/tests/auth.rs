@@ -9,13 +9,22 @@ use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest as _};
 
 use super::Fake;
 use crate::{
-    auth::{Auth, AuthConfig, Principal, Role, roles, tests::Fixture, tests::showing},
+    auth::{
+        Auth, AuthConfig, Principal, Role,
+        keys::CertificateEntry,
+        roles,
+        tests::{Fixture, showing},
+    },
     monitor::MetricsServer,
     rpc::{
         App, RpcConfig, RpcServer, dispatch,
         error::{LIMIT, UNAUTHORIZED},
         openrpc::Document,
         rest::RESOURCES,
+    },
+    tls::{
+        TlsFiles, TlsServer,
+        tests::authority::{Authority, DAY},
     },
 };
 
@@ -232,4 +241,55 @@ async fn a_websocket_has_the_principal_of_its_upgrade_until_the_key_is_revoked()
         }
     });
     assert!(end.await.expect("in time").contains("revoked"));
+}
+
+#[tokio::test]
+async fn a_client_certificate_has_the_roles_of_its_subject() {
+    let authority = Authority::new();
+    let node = Guarded::new(|f| {
+        f.file.certificates.push(CertificateEntry {
+            // What the library calls those whom nobody named.
+            name: "rcgen self signed cert".into(),
+            roles: vec![Role::Reader],
+            allow: Vec::new(),
+            rate_per_second: None,
+            burst: None,
+        });
+        f.write();
+        f.config()
+    });
+    let path = |name: &str| node.fixture.path(name);
+    let (server, client) = (authority.issue(DAY), authority.issue(DAY));
+    for (name, pem) in [
+        ("ca", &authority.pem()),
+        ("crt", &server.certificate),
+        ("key", &server.key),
+        ("client.crt", &client.certificate),
+        ("client.key", &client.key),
+    ] {
+        std::fs::write(path(name), pem).expect("written");
+    }
+    let files = TlsFiles { certificate: path("crt"), key: path("key"), client_ca: Some(path("ca")) };
+    let tls = Arc::new(TlsServer::open("rpc", files).expect("good files"));
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = RpcServer::bind(any, node.app.clone()).await.expect("a port").with_tls(Some(tls));
+    let url = format!("https://{}/", server.local_addr().expect("bound"));
+    tokio::spawn(server.run(std::future::pending()));
+    let (crt, key) = (path("client.crt"), path("client.key"));
+    let config = crate::tls::client::config(Some(&path("ca")), Some((&crt, &key))).expect("good files");
+    let http = reqwest::Client::builder().tls_backend_preconfigured(config).build().expect("a client");
+    let ask = async |method: &str, secret: Option<&String>| -> Value {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": [] });
+        let request = secret.into_iter().fold(http.post(&url).json(&body), reqwest::RequestBuilder::bearer_auth);
+        request.send().await.expect("an answer").json().await.expect("JSON")
+    };
+    assert_eq!(ask("eth_chainId", None).await["result"], "0x7a69");
+    let refused = ask("admin_addPeer", None).await;
+    assert_eq!(refused["error"]["code"], UNAUTHORIZED);
+    assert!(
+        refused["error"]["message"].as_str().is_some_and(|m| m.contains("the certificate of \"rcgen")),
+        "{refused}"
+    );
+    let administrator = ask("admin_addPeer", Some(&node.keys[&Role::Administrator])).await;
+    assert_eq!(administrator["error"]["code"], crate::rpc::error::INVALID_PARAMS, "a key goes before the certificate");
 }
