@@ -34,7 +34,8 @@ const ED25519_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112"
 struct Claims {
     sub: String,
     roles: Vec<String>,
-    exp: u64,
+    /// Seconds, perhaps with a fraction (RFC 7519, section 2).
+    exp: f64,
     iat: Option<f64>,
 }
 
@@ -117,7 +118,8 @@ impl Tokens {
         if roles.is_empty() {
             return Err(Denied::Claims("it names no roles"));
         }
-        let expires = Some(claims.exp.saturating_add(self.validation.leeway));
+        // A cast of a float saturates.
+        let expires = Some((claims.exp as u64).saturating_add(self.validation.leeway));
         Ok((claims.sub, Grant { roles, allow: Vec::new(), rate: self.rate, expires }))
     }
 }

@@ -3,8 +3,8 @@
 //! In: what a request shows ([`Shown`]) and the files that the configuration names. [`Auth::authenticate`] makes a
 //! [`Principal`] of it, which goes with the request (or the WebSocket connection); [`Auth::authorise`] compares what the
 //! principal has with what [`roles`] says a method needs; [`Auth::take`] counts. Out: an answer, or [`Denied`], which is
-//! counted, logged and written to the audit log by [`report`], never with the secret. Without `[auth]` in the configuration
-//! none of this is there, and everybody may call what the port serves.
+//! counted, logged and written to the audit log by [`report`], never with the secret. On a development network that listens on
+//! loopback none of this is there, and everybody may call what the port serves.
 //!
 //! Hashes and signatures are ring's, tokens are read by `jsonwebtoken`; no cryptography is ours.
 

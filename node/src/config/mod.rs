@@ -44,7 +44,8 @@ pub struct NodeConfig {
     /// Prometheus metrics.
     #[serde(default)]
     pub metrics: Metrics,
-    /// Who may call RPC, REST, WebSocket and metrics; without it whoever reaches them.
+    /// Who may call RPC, REST, WebSocket and metrics; without it nobody, but on development networks whoever is on this
+    /// machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthConfig>,
     /// Alerts.
@@ -163,8 +164,8 @@ pub struct Rpc {
     pub hosts: Vec<String>,
     /// Ready answers 503 when consensus has not advanced for this long although a block was due.
     pub stall_after_ms: u64,
-    /// Whether callers may change what this node does: thresholds, webhooks, log level. Unset: only where `listen` is
-    /// loopback, or in a development network.
+    /// Whether callers may change what this node does: peers, thresholds, webhooks, log level. Unset: only where `listen` is
+    /// loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<bool>,
     /// Certificate chain (PEM) to speak TLS with; none: plain HTTP.

@@ -177,6 +177,7 @@ async fn run(app: &Arc<App>, caller: &Caller, name: &str, mut calls: Vec<Value>)
             known,
             match authorise(app, caller, known) {
                 Err(e) => vec![Err(e); calls.len()],
+                Ok(()) if calls.is_empty() => Vec::new(),
                 Ok(()) => run_method(app, caller, method, calls).await,
             },
         ),

@@ -300,7 +300,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let ports = backend.ports(ingress, devnet);
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
     watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), tls.all(), &stop);
-    let auth = serve::auth(&config, &metrics)?;
+    let auth = serve::auth(&config, chain.spec.development, &metrics)?;
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -454,7 +454,7 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
 
 fn rpc_config(config: &NodeConfig, spec: &ChainSpec) -> RpcConfig {
     RpcConfig {
-        admin: config.rpc.admin.unwrap_or(spec.development || config.rpc.listen.ip().is_loopback()),
+        admin: config.rpc.admin.unwrap_or(config.rpc.listen.ip().is_loopback()),
         traced: config.tracing.is_on(),
         namespaces: match config.monitor.enabled {
             true => Vec::new(),

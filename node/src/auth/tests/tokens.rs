@@ -206,6 +206,13 @@ fn claims_are_required_and_judged_with_the_stated_leeway() {
     for near in [with("exp", json!(now() - 10)), with("nbf", json!(now() + 10)), with("iat", json!(now() + 10))] {
         assert!(auth.authenticate(&showing(&near)).is_ok(), "within 30 seconds");
     }
+    for far in [json!(1.5e18), json!(u64::MAX), json!(now() as f64 + 60.5)] {
+        assert!(auth.authenticate(&showing(&with("exp", far))).is_ok());
+    }
+    for odd in [json!(-1), json!(-1.5), json!(true), json!([now() + 60])] {
+        let denied = refused(&auth, &with("exp", odd));
+        assert!(matches!(denied, Denied::Claims(_) | Denied::Expired), "{denied}");
+    }
     let long = with("sub", json!("x".repeat(9_000)));
     assert!(matches!(refused(&auth, &long), Denied::Malformed(_)));
 }
@@ -267,5 +274,26 @@ fn keys_that_are_no_good_are_refused_when_they_are_read() {
         fs::write(&path, bad).expect("written");
         let error = open(AuthConfig { jwt_public_keys: vec![path.clone()], ..AuthConfig::default() });
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_is_shown_is_refused_without_a_panic(text in "\\PC{0,200}", cut in 0usize..400, byte in 0u8..128) {
+        let signers = Signers::new();
+        let auth = signers.open();
+        let good = hs256(&claims());
+        let mut changed = good.clone().into_bytes();
+        let at = cut % changed.len();
+        changed[at] = byte;
+        let changed = String::from_utf8(changed).expect("ASCII");
+        for shown in [&text, &format!("basalt_{text}"), &format!("{text}.{text}.{text}"), &good[..at].to_owned()] {
+            proptest::prop_assert!(auth.authenticate(&showing(shown)).is_err());
+        }
+        // The last digit of base64 has bits that do not count.
+        let same = changed == good || at + 1 == good.len();
+        proptest::prop_assert!(same || auth.authenticate(&showing(&changed)).is_err(), "{}", changed);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
@@ -59,7 +60,7 @@ impl Fetcher {
             .send()
             .await
             .map_err(|e| why(&e))?;
-        if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
+        if [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS].contains(&answer.status()) {
             return Err("asks who calls: name an API key with --api-key-file".into());
         }
         if !answer.status().is_success() {
