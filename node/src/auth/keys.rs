@@ -197,7 +197,8 @@ impl KeysFile {
         Ok(())
     }
 
-    /// Replaces the file as a whole, readable by its owner alone.
+    /// Replaces the file as a whole. A new one is readable by its owner alone; one that was there keeps its owner and mode, so
+    /// that the node may still read it.
     pub fn write(&self, path: &Path) -> Result<(), AuthError> {
         let failed = |why| AuthError::Write { path: path.to_owned(), why };
         self.check().map_err(|problem| AuthError::Content { what: WHAT, path: path.to_owned(), problem })?;
@@ -206,6 +207,9 @@ impl KeysFile {
         // A temporary file of this library is made with mode 0600.
         let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
         file.write_all(HEAD.as_bytes()).and_then(|()| file.write_all(text.as_bytes())).map_err(failed)?;
+        if let Ok(old) = std::fs::metadata(path) {
+            keep_access(file.as_file(), &old).map_err(failed)?;
+        }
         file.as_file().sync_all().map_err(failed)?;
         file.persist(path).map_err(|e| failed(e.error))?;
         std::fs::File::open(dir).and_then(|d| d.sync_all()).map_err(failed)
@@ -231,6 +235,16 @@ impl KeysFile {
             certificates: self.certificates.iter().map(certificate).collect(),
         }
     }
+}
+
+/// Gives a file the owner and the mode of another.
+fn keep_access(file: &std::fs::File, old: &std::fs::Metadata) -> std::io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        fchown(file, Some(old.uid()), Some(old.gid()))?;
+    }
+    file.set_permissions(old.permissions())
 }
 
 /// The rate of these settings; a burst is twice the rate unless it is said.

@@ -21,6 +21,8 @@ use crate::{audit, clock, monitor::Metrics};
 const PER_SECOND: f64 = 2.0;
 /// Entries at once.
 const BURST: f64 = 120.0;
+/// Most characters of a reason in the audit log.
+const MAX_REASON: usize = 400;
 /// Entries that wait to be written.
 const WAITING: usize = 256;
 
@@ -99,6 +101,8 @@ impl Reporter {
         if pace.left_out > 0 {
             entry.details.insert("leftOutBefore".into(), json!(pace.left_out));
         }
+        // A name may be long when it is escaped, and the audit log takes so much only.
+        entry.reason = entry.reason.chars().take(MAX_REASON).collect();
         // A disk that is too slow for a few entries a second leaves some out, and no caller waits for it.
         match queue.try_send(entry) {
             Ok(()) => pace.left_out = 0,

@@ -1,9 +1,25 @@
 //! API keys, certificates by name, limits, the audit log.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use super::{super::*, Fixture, STRANGER, showing};
 use crate::audit;
+
+/// A file that is being written, once it has so many lines.
+fn written(path: &std::path::Path, lines: usize) -> String {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        if text.lines().count() == lines && text.ends_with('\n') {
+            return text;
+        }
+        assert!(Instant::now() < end, "{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
 
 #[test]
 fn a_key_is_known_by_its_whole_secret_only() {
@@ -149,13 +165,7 @@ fn refusals_are_in_the_audit_log_without_the_secret() {
     auth.authenticate(&showing(&wrong)).expect_err("refused");
     auth.authorise(&reader, "admin_addPeer").expect_err("refused");
     let path = f.path(audit::FILE_NAME);
-    let lines = loop {
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        if text.lines().count() == 2 && text.ends_with('\n') {
-            break text;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let lines = written(&path, 2);
     let entries: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
     assert_eq!((&entries[0]["act"], &entries[0]["address"]), (&"authentication-failed".into(), &"192.0.2.7".into()));
     assert_eq!((&entries[1]["act"], &entries[1]["method"]), (&"authorisation-refused".into(), &"admin_addPeer".into()));
@@ -201,4 +211,28 @@ fn settings_that_let_nobody_in_are_refused() {
     for bad in ["rate_per_second=0", "burst=1", "failures_per_minute=0", "jwt_leeway_seconds=601", "jwt_issuer=['i']"] {
         assert!(check(&format!("keys_file='k'\n{bad}")).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_rewritten_file_keeps_its_mode_and_a_new_one_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let f = Fixture::new();
+    let path = f.path("keys.toml");
+    let mode = || fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("ours");
+    f.write();
+    assert_eq!(mode(), 0o640);
+}
+
+#[test]
+fn a_reason_is_never_too_long_for_the_audit_log() {
+    let f = Fixture::new();
+    let auth = f.open(f.config());
+    let name = "\u{ad}".repeat(64);
+    let known = Principal { who: Who::Token(name.into()), ..Principal::default() };
+    let denied = Denied::Role { who: known.who.to_string(), method: "eth_call".into(), needs: "x".repeat(200) };
+    assert!(denied.to_string().chars().count() > 500);
+    auth.reporter.refused(&denied, &known, "eth_call");
+    assert!(written(&f.path(audit::FILE_NAME), 1).contains("authorisation-refused"));
 }
