@@ -84,7 +84,7 @@ profile: build ## flame graph of a node under load, and where the time of a tran
 	@tests/bench/profile.sh $(or $(NODES_PROFILED),1) $(or $(WORKLOAD),ethereum)
 
 perf: ## count the instructions of the hot paths and compare them with the baseline
-	@tests/perf/run.sh
+	@CARGO_INCREMENTAL=0 tests/perf/run.sh
 
 docker: ## the same network in containers, with Prometheus and Grafana
 	@compose=docker-compose; ! docker compose version >/dev/null 2>&1 || compose="docker compose"; \

@@ -3,7 +3,9 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Weak},
+    thread,
+    time::{Duration, Instant},
 };
 
 use basalt_primitives::{Bytes, ChainSpec, HashFn};
@@ -25,6 +27,27 @@ pub struct Database {
     pub path: PathBuf,
     pub hash_fn: HashFn,
     pub devnet: bool,
+    /// Last, so that it goes when `db` is closed.
+    open: Arc<()>,
+}
+
+/// Tells when the database is closed: when the ledger and all its snapshots are gone.
+#[derive(Clone, Debug)]
+pub struct Closed(Weak<()>);
+
+impl Closed {
+    /// Waits for it, no longer than `within`; whether it is closed.
+    #[must_use]
+    pub fn wait(&self, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        while self.0.strong_count() > 0 {
+            if Instant::now() >= end {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
 }
 
 impl Database {
@@ -35,7 +58,11 @@ impl Database {
             refuse_unknown_tables(path, &database)?;
         }
         let db = DB::open_cf_descriptors(&database, path, options.tables()).map_err(|e| open_error(path, e))?;
-        Ok(Self { db, path: path.to_owned(), hash_fn: spec.hash_fn, devnet: spec.is_devnet() })
+        Ok(Self { db, path: path.to_owned(), hash_fn: spec.hash_fn, devnet: spec.is_devnet(), open: Arc::default() })
+    }
+
+    pub fn closed(&self) -> Closed {
+        Closed(Arc::downgrade(&self.open))
     }
 
     pub fn table(&self, table: Table) -> &ColumnFamily {

@@ -10,7 +10,7 @@ use basalt_primitives::{Bytes, ChainSpec, HashFn, Height, receipt::receipts_root
 
 use crate::{
     OpenOptions, StorageError, batch,
-    database::{Database, Snapshot, io_error},
+    database::{Closed, Database, Snapshot, io_error},
     open,
     reader::Reader,
     tables::Table,
@@ -99,6 +99,12 @@ impl Ledger {
     pub fn disk_bytes(&self) -> u64 {
         let newest = self.snapshot();
         Table::ALL.iter().map(|t| newest.database().file_bytes(*t)).sum()
+    }
+
+    /// To wait until the database is closed. A process that ends before is aborted by RocksDB when a thread still uses it.
+    #[must_use]
+    pub fn closed(&self) -> Closed {
+        self.snapshot().database().closed()
     }
 
     /// A fresh view of the same block, after something beside blocks has changed. The caller holds `committing`.

@@ -25,7 +25,7 @@ pub mod sign_record;
 pub mod tables;
 mod types;
 
-pub use database::Snapshot;
+pub use database::{Closed, Snapshot};
 pub use error::StorageError;
 pub use history::{Changed, HistoryRange, Pruned, State};
 pub use ledger::Ledger;

@@ -78,7 +78,8 @@ for block in "${blocks[@]}"; do
 	fi
 done
 say "--- the operator guide's spec is what it claims to be: every key, at its default"
-awk '/^```toml$/ { inside = 1; next } /^```$/ && inside { exit } inside' docs/operator-guide.md >"$work/spec.toml"
+# The first block; those after it are of a node's configuration.
+awk '/^```toml$/ { in_block = 1; next } in_block && /^```$/ { exit } in_block' docs/operator-guide.md >"$work/spec.toml"
 "$BASALT" network create "$work/spec.toml" --out "$work/by-spec" >/dev/null
 "$BASALT" network create --out "$work/by-default" >/dev/null
 # The validator contract's storage holds the keys of the validators.

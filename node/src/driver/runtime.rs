@@ -27,6 +27,7 @@ use super::{
 use crate::{
     chain::Chain,
     clock::{Clock, SharedClock},
+    mempool::SharedPool,
     network::NetworkHandle,
     sync::Fetcher,
 };
@@ -130,7 +131,7 @@ pub fn start(
     verify_messages(&parts.verifier, parts.verify_threads, &mailbox.incoming, &checked_tx, move || {
         ledger.head().height()
     })?;
-    let worker = parts.worker;
+    let (worker, pool) = (parts.worker, parts.verifier.pool.clone());
     let worker_done = done_tx.clone();
     let executor = spawn_vital("execute", &done_tx, move || execute_blocks(worker, &jobs, &ahead, &worker_done))?;
     let judge = Judge { chain: parts.chain.clone(), verifier: parts.verifier, clock: Arc::clone(&parts.clock) };
@@ -148,9 +149,9 @@ pub fn start(
         events: Arc::clone(&parts.events),
     };
     let driver = Driver::new(parts.engine, parts.key, parts.chain.genesis, parts.chain.sets, ports);
-    let (events, clock) = (parts.events, parts.clock);
+    let (events, clock, told) = (parts.events, parts.clock, Told { done, checked, pool });
     thread::Builder::new().name("engine".into()).spawn(move || {
-        let result = run(driver, &*clock, &mailbox, restored, &done, &checked, &*events);
+        let result = run(driver, &*clock, &mailbox, restored, &told, &*events);
         // The ports are gone with the driver, so execution ends after the job it is in: nothing is half stored.
         let _ = executor.join();
         result
@@ -173,15 +174,25 @@ fn spawn_vital(
     })
 }
 
+/// What the other threads tell the engine's.
+struct Told {
+    /// The execution and the validation thread.
+    done: Receiver<Result<Done, Fatal>>,
+    /// Those that check messages.
+    checked: Receiver<Checked>,
+    /// To look again whether something waits.
+    pool: SharedPool,
+}
+
 fn run(
     mut driver: Driver<basalt_bft::Bft, RealPorts>,
     clock: &dyn Clock,
     mailbox: &Mailbox,
     restored: basalt_consensus::Restored<Record>,
-    done: &Receiver<Result<Done, Fatal>>,
-    checked: &Receiver<Checked>,
+    told: &Told,
     events: &dyn Events,
 ) -> Result<(), Fatal> {
+    let Told { done, checked, pool } = told;
     driver.handle(clock.mono_ms(), clock.wall_ms(), Input::Restored(restored))?;
     while !mailbox.stop.load(Ordering::Relaxed) {
         events.stepped(driver.engine().status());
@@ -189,7 +200,7 @@ fn run(
         let wait = driver.deadline().map_or(IDLE, |d| Duration::from_millis(d.saturating_sub(now)).min(IDLE));
         let input = select_biased! {
             recv(done) -> d => match d {
-                Ok(d) => Some(d?),
+                Ok(d) => Some(up_to_date(d?, pool)),
                 Err(_) => return Err(Fatal("the execution thread is gone".into())),
             },
             recv(checked) -> c => match c {
@@ -216,6 +227,15 @@ fn run(
         }
     }
     Ok(())
+}
+
+/// That nothing waits, as the execution side says, may have been overtaken: what came in since has been told to the engine, perhaps
+/// before this. Without a second look the engine would rest while a transaction waits that nothing follows.
+fn up_to_date(input: Done, pool: &SharedPool) -> Done {
+    match input {
+        Input::Work { pending: false } => Input::Work { pending: pool.lock().work_since_ms().is_some() },
+        other => other,
+    }
 }
 
 /// Threads that check peers' messages; they end when `incoming` closes. `executed` gives the newest executed height.
@@ -293,5 +313,28 @@ fn validate_blocks(
         if done.send(Ok(Input::Validated { block: hash, verdict })).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mempool::{AccountView, MempoolConfig, PoolContext, test_util};
+
+    #[test]
+    fn that_nothing_waits_is_believed_only_while_it_is_true() {
+        let pool = SharedPool::new(MempoolConfig::default());
+        let told = || up_to_date(Input::Work { pending: false }, &pool);
+        assert!(matches!(told(), Input::Work { pending: false }));
+        let context = PoolContext {
+            next_height: Height(2),
+            base_fee: 0,
+            gas_limit: 30_000_000,
+            fork: basalt_primitives::chainspec::EvmFork::Osaka,
+            now_ms: 1,
+        };
+        let account = AccountView { nonce: 0, balance: basalt_primitives::U256::MAX };
+        pool.lock().insert(test_util::sign(1, test_util::transfer(0)), account, &context).expect("admitted");
+        assert!(matches!(told(), Input::Work { pending: true }), "it came between the look at the pool and this");
     }
 }

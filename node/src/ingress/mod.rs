@@ -77,6 +77,7 @@ impl From {
 pub struct Ingress {
     rpc: Sender<Batch>,
     peers: Sender<Batch>,
+    stop: Sender<()>,
     traced: bool,
 }
 
@@ -97,7 +98,7 @@ pub struct Parts {
 }
 
 impl Ingress {
-    /// Starts the threads; they end when every clone of the ingress is gone.
+    /// Starts the threads; they end at [`Self::stop`] or when every clone of the ingress is gone.
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (rpc, rpc_in) = bounded(RPC_QUEUE);
         let (peers, peers_in) = bounded(PEER_QUEUE);
@@ -109,14 +110,21 @@ impl Ingress {
             .map_err(std::io::Error::other)?;
         let (ahead, in_order) = bounded(AHEAD);
         let admission = parts.admission.clone();
-        let gather = move || gather(&admission, &helpers, &[rpc_in, peers_in], &ahead);
+        let (stop, stopped) = bounded(1);
+        let gather = move || gather(&admission, &helpers, &Queues { rpc: rpc_in, peers: peers_in, stopped }, &ahead);
         thread::Builder::new().name("gather".into()).spawn(gather)?;
         let admit = move || {
             stand_back();
             admit(parts, &in_order);
         };
         thread::Builder::new().name("ingress".into()).spawn(admit)?;
-        Ok(Self { rpc, peers, traced })
+        Ok(Self { rpc, peers, stop, traced })
+    }
+
+    /// Ends the threads. What waits in the queues is not taken; whoever handed it in by RPC hears that the node is stopping.
+    pub fn stop(&self) {
+        // Full: it has been said before.
+        let _ = self.stop.try_send(());
     }
 
     /// Takes in what the journal kept, and then writes the journal anew with what still waits: what has found its way into a
@@ -176,18 +184,22 @@ type Came = (From, Option<Arrival>);
 /// Batches on their way: how they came, and where they come out when their signatures are checked.
 type Underway = (Vec<Came>, Receiver<Checked>);
 
+/// Where batches come from.
+struct Queues {
+    rpc: Receiver<Batch>,
+    peers: Receiver<Batch>,
+    stopped: Receiver<()>,
+}
+
 /// Takes batches from both queues and has them checked; hands them on in the order in which they came.
-fn gather(
-    admission: &Admission,
-    helpers: &rayon::ThreadPool,
-    [rpc, peers]: &[Receiver<Batch>; 2],
-    ahead: &Sender<Underway>,
-) {
-    loop {
+fn gather(admission: &Admission, helpers: &rayon::ThreadPool, queues: &Queues, ahead: &Sender<Underway>) {
+    let Queues { rpc, peers, stopped } = queues;
+    while stopped.is_empty() {
         // Both queues in turn; whoever floods one does not starve the other.
         let first = crossbeam_channel::select! {
             recv(rpc) -> b => b,
             recv(peers) -> b => b,
+            recv(stopped) -> _ => return,
         };
         let Ok(first) = first else { return };
         let mut count = first.raws.len();

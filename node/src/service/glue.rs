@@ -282,7 +282,7 @@ pub(super) fn pump(
 const REPEAT_LOOK: Duration = Duration::from_secs(1);
 
 /// Passes on again what waits here while no block comes.
-pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network: NetworkHandle) {
+pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network: NetworkHandle, driver: DriverHandle) {
     let mut repeater = Repeater::default();
     let mut ticks = tokio::time::interval(REPEAT_LOOK);
     while !network.is_stopped() {
@@ -291,6 +291,7 @@ pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network:
         if !again.is_empty() {
             tracing::info!(count = again.len(), "no block comes: passing waiting transactions on again");
             network.broadcast_transactions(again);
+            driver.work();
         }
     }
 }

@@ -10,13 +10,18 @@ mod observe;
 pub mod restore;
 mod serve;
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use basalt_bft::Bft;
 use basalt_primitives::{Bytes, ChainSpec, SecretKey, chainspec::SpecError};
 use basalt_proto::wire::ValidatorProof;
-use basalt_storage::OpenOptions;
+use basalt_storage::{Closed, OpenOptions};
 use tokio::sync::watch;
 
 use crate::{
@@ -77,8 +82,12 @@ pub fn run_and_tell(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()>
         .thread_name("io")
         .enable_all()
         .build()?;
-    let result = runtime.block_on(run_in(config, up));
+    let ledger = OnceLock::new();
+    let result = runtime.block_on(run_in(config, &ledger, up));
     runtime.shutdown_timeout(Duration::from_secs(2));
+    if ledger.get().is_some_and(|closed: &Closed| !closed.wait(STOP_WITHIN)) {
+        tracing::warn!("some work did not end within {STOP_WITHIN:?}; every block that was final is on the disk");
+    }
     result
 }
 
@@ -141,7 +150,7 @@ fn ledger_options(config: &NodeConfig) -> OpenOptions {
     }
 }
 
-async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
+async fn run_in(config: NodeConfig, closed: &OnceLock<Closed>, up: impl FnOnce()) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
     let tls = tls_servers(&config)?;
     for server in tls.all() {
@@ -152,6 +161,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let overrides = config.consensus.overrides()?;
     let (chain, trie) =
         restore::open_chain(&config.data_dir, spec, &options, config.storage.trie_mib << 20, overrides)?;
+    closed.get_or_init(|| chain.ledger.closed());
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     chain.executor.use_threads(config.execution.threads_on(processors));
     for height in chain.sets.overrides() {
@@ -259,6 +269,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         journal,
         tracer,
     })?;
+    let way_in = ingress.clone();
     let replayed = ingress.clone();
     tokio::task::spawn_blocking(move || replayed.replay(&waiting));
     glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
@@ -320,7 +331,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
     }
     if !chain.spec.is_devnet() {
-        tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone()));
+        tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone(), driver.clone()));
     }
     if config.metrics.enabled {
         tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
@@ -334,6 +345,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let result = wait(engine_thread, &driver).await;
     tracing::info!("stopping");
     stop.send_replace(true);
+    way_in.stop();
     network.shutdown();
     let end = async {
         network.wait_stopped().await;

@@ -1,4 +1,4 @@
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread, time::Duration};
 
 use basalt_primitives::Height;
 use basalt_storage::{
@@ -60,6 +60,22 @@ fn a_table_of_newer_software_is_refused_before_anything_is_opened() {
     raw(dir.path()).create_cf("of_the_future", &Options::default()).unwrap();
     let error = open(dir.path()).unwrap_err();
     assert!(matches!(&error, StorageError::NewerSchema { table, .. } if table == "of_the_future"), "{error:?}");
+}
+
+#[test]
+fn the_database_is_closed_when_the_last_snapshot_is_gone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ledger = open(dir.path()).expect("opens");
+    let (closed, snapshot) = (ledger.closed(), ledger.snapshot());
+    drop(ledger);
+    assert!(!closed.wait(Duration::from_millis(20)), "a snapshot holds it open");
+    let other = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(50));
+        drop(snapshot);
+    });
+    assert!(closed.wait(Duration::from_secs(60)));
+    other.join().expect("no panic");
+    open(dir.path()).expect("the lock is free at once");
 }
 
 #[test]
