@@ -24,7 +24,7 @@ done
 
 hosts=$(echo "$@" | tr ' ' ',')
 staging=$(mktemp -d)
-basalt network create --dev --consensus pbft --hosts "$hosts" --out "$staging/network"
+basalt network create --dev --open --consensus pbft --hosts "$hosts" --out "$staging/network"
 for node in "$@"; do
 	# What an interrupted run left.
 	find "$volumes/$node" -mindepth 1 -delete

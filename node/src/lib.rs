@@ -1,6 +1,7 @@
 //! The Basalt node: everything around the engines, the executor and the ledger that makes them a running process.
 
 pub mod audit;
+pub mod auth;
 pub mod bench;
 pub mod chain;
 mod client;

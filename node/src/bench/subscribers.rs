@@ -15,9 +15,12 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{Message, client::IntoClientRequest as _},
+};
 
-use crate::tls;
+use crate::{client::credential, tls};
 
 /// Subscriptions of one connection.
 const PER_CONNECTION: usize = 20;
@@ -71,7 +74,11 @@ async fn connect(url: &reqwest::Url) -> anyhow::Result<Box<dyn Stream>> {
 
 async fn subscribe(url: &reqwest::Url, first: usize, count: usize) -> anyhow::Result<Socket> {
     let host = url.authority();
-    let (mut socket, _) = client_async(format!("ws://{host}/"), connect(url).await?)
+    let mut request = format!("ws://{host}/").into_client_request()?;
+    if let Some(key) = credential(None)? {
+        request.headers_mut().insert("authorization", key);
+    }
+    let (mut socket, _) = client_async(request, connect(url).await?)
         .await
         .with_context(|| format!("{host} takes no further WebSocket; raise rpc.max_websockets"))?;
     for n in first..first + count {

@@ -26,6 +26,9 @@ pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
     for server in crate::service::tls_servers(&config)?.all() {
         server.check(crate::tls::server::now_s())?;
     }
+    if let Some(auth) = &config.auth {
+        auth.check_files()?;
+    }
     let spec = crate::service::read_genesis(&config.genesis)?;
     if *json {
         println!("{}", serde_json::to_string_pretty(&config)?);

@@ -30,6 +30,9 @@ pub(super) struct DevArgs {
     /// Address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
+    /// Answer whoever reaches the address, where it is no loopback address: the accounts' keys are known to everyone.
+    #[arg(long)]
+    open: bool,
     /// Make a block every so many seconds (0.5 is half a second) instead of one for each transaction.
     #[arg(long, value_name = "SECONDS")]
     interval: Option<f64>,
@@ -52,6 +55,12 @@ pub(super) struct DevArgs {
 
 pub(super) fn run(args: &DevArgs) -> anyhow::Result<()> {
     let rpc = SocketAddr::new(args.host, args.port);
+    if !args.host.is_loopback() && !args.open {
+        bail!(
+            "{} can be reached from elsewhere, and a development network asks nobody who it is: add --open if that is meant",
+            args.host
+        );
+    }
     free(rpc)?;
     // Removed when dropped: after the node has ended.
     let (temporary, dir) = match &args.dir {
@@ -72,7 +81,9 @@ pub(super) fn run(args: &DevArgs) -> anyhow::Result<()> {
         ("metrics.listen", SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0).to_string()),
         ("log.level", args.log_level.clone()),
     ];
-    let flags: Vec<_> = flags.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    let everybody = ("auth.anonymous", "[\"administrator\"]".to_owned());
+    let flags = flags.into_iter().chain((!args.host.is_loopback()).then_some(everybody));
+    let flags: Vec<_> = flags.map(|(k, v)| (k.to_owned(), v)).collect();
     let config = config::load(&node.config(&dir), std::env::vars(), &flags)?;
     let chain = service::read_genesis(&config.genesis)?;
     if !chain.is_devnet() {

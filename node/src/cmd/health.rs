@@ -15,7 +15,7 @@ pub(super) struct HealthArgs {
 
 pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     let ask = async {
-        let client = crate::tls::client::http().timeout(Duration::from_secs(3)).build()?;
+        let client = crate::client::http(None)?.timeout(Duration::from_secs(3)).build()?;
         let answer = client
             .get(&args.url)
             .send()

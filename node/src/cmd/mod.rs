@@ -1,6 +1,7 @@
 //! The command line. Each command says in `--help` what it does, with an example; prints JSON with `--json` where it prints
 //! data; and fails with one plain sentence and a mend.
 
+mod auth;
 mod bench;
 mod config;
 mod dev;
@@ -23,6 +24,8 @@ struct Cli {
     command: Command,
     #[command(flatten)]
     tls: crate::tls::client::TlsArgs,
+    #[command(flatten)]
+    key: crate::client::KeyArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +40,9 @@ enum Command {
     /// Make and inspect keys.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Say who may call a node: API keys and their roles.
+    #[command(subcommand)]
+    Auth(auth::AuthCommand),
     /// Send native transactions, call contracts, see what became of a transaction.
     #[command(subcommand)]
     Tx(tx::TxCommand),
@@ -60,7 +66,7 @@ enum Command {
 /// Runs the command line; the exit code for the process.
 pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let result = cli.tls.apply().and_then(|()| run(cli.command));
+    let result = cli.tls.apply().and_then(|()| cli.key.apply()).and_then(|()| run(cli.command));
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
@@ -76,6 +82,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Dev(a) => dev::run(&a),
         Command::Node(a) => node::run(a),
         Command::Key(c) => key::run(&c),
+        Command::Auth(c) => auth::run(c),
         Command::Tx(c) => tx::run(c),
         Command::Validator(c) => validator::run(c),
         Command::Bench(c) => bench::run(c),

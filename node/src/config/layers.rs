@@ -42,7 +42,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 57] = [
+const KEYS: [(&str, &str); 68] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -66,6 +66,17 @@ const KEYS: [(&str, &str); 57] = [
     ("metrics", "tls_certificate"),
     ("metrics", "tls_key"),
     ("metrics", "tls_client_ca"),
+    ("auth", "keys_file"),
+    ("auth", "anonymous"),
+    ("auth", "certificate_roles"),
+    ("auth", "rate_per_second"),
+    ("auth", "burst"),
+    ("auth", "failures_per_minute"),
+    ("auth", "jwt_secret_file"),
+    ("auth", "jwt_public_keys"),
+    ("auth", "jwt_audience"),
+    ("auth", "jwt_issuer"),
+    ("auth", "jwt_leeway_seconds"),
     ("monitor", "enabled"),
     ("monitor", "tps_upper"),
     ("monitor", "tps_lower"),
@@ -103,7 +114,9 @@ const KEYS: [(&str, &str); 57] = [
 ];
 
 /// Variables with our prefix that are not configuration.
-const NOT_CONFIG: [&str; 11] = [
+const NOT_CONFIG: [&str; 13] = [
+    "BASALT_API_KEY",
+    "BASALT_API_KEY_FILE",
     "BASALT_TLS_CA",
     "BASALT_TLS_CERT",
     "BASALT_TLS_KEY",

@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use layers::{ConfigError, load};
 
 use crate::{
+    auth::AuthConfig,
     monitor::{config::MonitorConfig, logging::LogConfig, traces::TracingConfig},
     tls::TlsFiles,
 };
@@ -43,6 +44,10 @@ pub struct NodeConfig {
     /// Prometheus metrics.
     #[serde(default)]
     pub metrics: Metrics,
+    /// Who may call RPC, REST, WebSocket and metrics; without it nobody, but on development networks whoever is on this
+    /// machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<AuthConfig>,
     /// Alerts.
     #[serde(default)]
     pub monitor: MonitorConfig,
@@ -159,8 +164,8 @@ pub struct Rpc {
     pub hosts: Vec<String>,
     /// Ready answers 503 when consensus has not advanced for this long although a block was due.
     pub stall_after_ms: u64,
-    /// Whether callers may change what this node does: thresholds, webhooks, log level. Unset: only where `listen` is
-    /// loopback, or in a development network.
+    /// Whether callers may change what this node does: peers, thresholds, webhooks, log level. Unset: only where `listen` is
+    /// loopback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<bool>,
     /// Certificate chain (PEM) to speak TLS with; none: plain HTTP.
@@ -354,6 +359,7 @@ impl NodeConfig {
             metrics.tls_client_ca.as_mut(),
         ];
         let optional = optional.into_iter().flatten().chain(&mut self.consensus.override_files);
+        let optional = optional.chain(self.auth.iter_mut().flat_map(AuthConfig::paths));
         for p in paths.into_iter().chain(optional) {
             if p.is_relative() {
                 *p = base.join(&*p);
@@ -383,6 +389,9 @@ impl NodeConfig {
         }
         self.monitor.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         self.tracing.check()?;
+        if let Some(auth) = &self.auth {
+            auth.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
+        }
         let half = |certificate: &Option<PathBuf>, key: &Option<PathBuf>, ca: &Option<PathBuf>| {
             certificate.is_some() != key.is_some() || (ca.is_some() && key.is_none())
         };

@@ -39,6 +39,8 @@ fn touch(m: &Metrics) {
     m.webhook("delivered");
     m.tls_handshake("ok");
     m.tls_reload("renewed");
+    m.auth_failed("missing");
+    m.auth_refused("role");
     m.certificate("of rpc", 1);
     m.trace("begun");
     m.trace_spans("exported", 1);

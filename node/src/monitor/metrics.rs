@@ -165,6 +165,8 @@ pub struct Metrics {
     traces_in_flight: Gauge,
     tls_handshakes: Family<Outcome, Counter>,
     tls_reloads: Family<Outcome, Counter>,
+    auth_failures: Family<Reason, Counter>,
+    auth_refusals: Family<Reason, Counter>,
     certificates: Family<Named, Gauge>,
     committed_round: Gauge,
     round: Gauge,
@@ -311,6 +313,18 @@ impl Metrics {
                 r,
                 "tls_reloads",
                 "TLS files that were new, by result (renewed, refused)",
+                Family::default(),
+            ),
+            auth_failures: add(
+                r,
+                "auth_failures",
+                "Requests whose caller was not recognised, by reason (missing, malformed, wrong, expired, claims, too_many)",
+                Family::default(),
+            ),
+            auth_refusals: add(
+                r,
+                "auth_refusals",
+                "Requests of recognised callers that were refused, by reason (role, not_allowed, rate, expired)",
                 Family::default(),
             ),
             certificates: add_in(
@@ -532,6 +546,16 @@ impl Metrics {
     /// TLS files were new.
     pub fn tls_reload(&self, result: &'static str) {
         self.tls_reloads.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// Somebody was not recognised.
+    pub fn auth_failed(&self, reason: &'static str) {
+        self.auth_failures.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// Somebody may not do that.
+    pub fn auth_refused(&self, reason: &'static str) {
+        self.auth_refusals.get_or_create(&Reason { reason }).inc();
     }
 
     /// A certificate in use ends in so many seconds.

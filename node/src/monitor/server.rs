@@ -7,9 +7,10 @@ use std::{
 };
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::header,
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -18,6 +19,11 @@ use tokio::net::TcpListener;
 
 use super::Metrics;
 use crate::{
+    auth::{
+        Auth, Principal,
+        http::{Peer, admit, identify, refusal},
+        roles,
+    },
     rpc::{App, http::health_router},
     tls::{TlsServer, listener::Bounded},
 };
@@ -49,6 +55,7 @@ pub struct MetricsServer {
 
 struct Source {
     metrics: Arc<Metrics>,
+    auth: Option<Arc<Auth>>,
     last: Mutex<Option<(Instant, Arc<str>)>>,
 }
 
@@ -59,12 +66,14 @@ impl MetricsServer {
         metrics: Arc<Metrics>,
         app: Option<Arc<App>>,
     ) -> Result<Self, MetricsServeError> {
+        let auth = app.as_ref().and_then(|a| a.auth.clone());
         let tcp = TcpListener::bind(address).await.map_err(|e| MetricsServeError::Bind(address, e))?;
-        let source = Arc::new(Source { metrics: Arc::clone(&metrics), last: Mutex::new(None) });
+        let source = Arc::new(Source { metrics: Arc::clone(&metrics), auth: auth.clone(), last: Mutex::new(None) });
         let mut router = Router::new().route("/metrics", get(scrape)).with_state(source);
         if let Some(app) = app {
             router = router.merge(health_router(app));
         }
+        let router = router.layer(middleware::from_fn_with_state(auth, identify));
         Ok(Self { tcp, tls: None, metrics, router })
     }
 
@@ -82,12 +91,16 @@ impl MetricsServer {
     /// Serves until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), MetricsServeError> {
         let listener = Bounded::new(self.tcp, MAX_CONNECTIONS, self.tls, &self.metrics);
-        let server = axum::serve(listener, self.router).with_graceful_shutdown(shutdown);
+        let server = axum::serve(listener, self.router.into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(shutdown);
         server.await.map_err(MetricsServeError::Stopped)
     }
 }
 
-async fn scrape(State(source): State<Arc<Source>>) -> Response {
+async fn scrape(State(source): State<Arc<Source>>, Extension(principal): Extension<Principal>) -> Response {
+    if let Err(denied) = admit(source.auth.as_ref(), &principal, roles::METRICS) {
+        return refusal(&denied);
+    }
     let text = source.text(Instant::now());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], text.to_string()).into_response()

@@ -16,7 +16,7 @@ use super::{
     registry::{Answer, Call, Handler, Method, Run},
     session::Session,
 };
-use crate::monitor::traces::Arrival;
+use crate::{auth::Principal, monitor::traces::Arrival};
 
 /// Requests of one batch that are at work at once.
 const BATCH_CONCURRENCY: usize = 16;
@@ -37,6 +37,8 @@ type Read = Result<Request, (Value, RpcError)>;
 pub struct Caller {
     /// The WebSocket connection it came by, if it did.
     pub session: Option<Arc<Session>>,
+    /// Who it is; without guards nobody, and nobody asks.
+    pub principal: Principal,
     /// When it came and which trace it belongs to; only while transactions are traced.
     pub arrival: Option<Arrival>,
 }
@@ -161,16 +163,37 @@ impl Request {
 }
 
 /// Runs one method once for each of the calls, within its time, and counts them. As many answers as calls.
-async fn run(app: &Arc<App>, caller: &Caller, name: &str, calls: Vec<Value>) -> Vec<Answer> {
+async fn run(app: &Arc<App>, caller: &Caller, name: &str, mut calls: Vec<Value>) -> Vec<Answer> {
     let started = Instant::now();
-    let (label, answers) = match app.registry.find(name) {
+    let (count, mut denied) = (calls.len(), None);
+    if let Some(auth) = &app.auth {
+        let (granted, beyond) = auth.take(&caller.principal, count);
+        calls.truncate(granted);
+        denied = beyond.map(RpcError::from);
+    }
+    let (label, mut answers) = match app.registry.find(name) {
         Err(e) => ("unknown", vec![Err(e); calls.len()]),
-        Ok((known, method)) => (known, run_method(app, caller, method, calls).await),
+        Ok((known, method)) => (
+            known,
+            match authorise(app, caller, known) {
+                Err(e) => vec![Err(e); calls.len()],
+                Ok(()) if calls.is_empty() => Vec::new(),
+                Ok(()) => run_method(app, caller, method, calls).await,
+            },
+        ),
     };
+    if let Some(e) = denied {
+        answers.resize(count, Err(e));
+    }
     for answer in &answers {
         app.metrics.rpc_request(label, answer.as_ref().err().map(|e| e.code), started.elapsed());
     }
     answers
+}
+
+/// Whether this caller may call this method.
+fn authorise(app: &App, caller: &Caller, method: &'static str) -> Result<(), RpcError> {
+    app.auth.as_ref().map_or(Ok(()), |auth| auth.authorise(&caller.principal, method)).map_err(RpcError::from)
 }
 
 async fn run_method(app: &Arc<App>, caller: &Caller, method: &Method, calls: Vec<Value>) -> Vec<Answer> {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ports::{CallError, ReadError, SubmitError};
+use crate::auth::Denied;
 
 /// Not JSON.
 pub const PARSE: i64 = -32700;
@@ -26,6 +27,8 @@ pub const TIMEOUT: i64 = -32002;
 pub const RESPONSE_TOO_LARGE: i64 = -32003;
 /// A limit of this node.
 pub const LIMIT: i64 = -32005;
+/// The caller is not known, or may not call this; the code is Besu's.
+pub const UNAUTHORIZED: i64 = -40100;
 /// The contract reverted; the data are what it returned.
 pub const REVERTED: i64 = 3;
 
@@ -67,6 +70,14 @@ impl RpcError {
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         tracing::error!(%cause, "a request failed inside the node");
         Self::new(INTERNAL, "internal error; see the node's log")
+    }
+}
+
+impl From<Denied> for RpcError {
+    fn from(denied: Denied) -> Self {
+        let code = if denied.retry_ms().is_some() { LIMIT } else { UNAUTHORIZED };
+        let data = denied.retry_ms().map(|ms| serde_json::json!({ "retryAfterMs": ms }));
+        Self { code, message: denied.to_string(), data }
     }
 }
 

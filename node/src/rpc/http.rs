@@ -7,13 +7,13 @@ use std::{
 };
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     body::{Body, to_bytes},
     extract::{
         Request, State,
         ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
@@ -24,6 +24,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::{App, RpcConfig, dispatch, dispatch::Caller, health, rest, session};
 use crate::{
+    auth::{
+        Principal,
+        http::{API_KEY, Peer, identify},
+    },
     monitor::traces::{Arrival, SpanContext},
     tls::{TlsServer, listener::Bounded},
 };
@@ -77,7 +81,8 @@ impl RpcServer {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
         let listener = Bounded::new(self.tcp, self.app.config.max_connections, self.tls, &self.app.metrics);
         let router = router(self.app);
-        axum::serve(listener, router).with_graceful_shutdown(shutdown).await.map_err(ServeError::Stopped)
+        let service = router.into_make_service_with_connect_info::<Peer>();
+        axum::serve(listener, service).with_graceful_shutdown(shutdown).await.map_err(ServeError::Stopped)
     }
 }
 
@@ -89,6 +94,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .merge(rest::router(&app.config))
+        .layer(middleware::from_fn_with_state(app.auth.clone(), identify))
         .layer(cors)
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
@@ -99,7 +105,12 @@ pub fn health_router(app: Arc<App>) -> Router {
     Router::new().route("/health/live", get(live)).route("/health/ready", get(ready)).with_state(app)
 }
 
-async fn rpc(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+async fn rpc(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let arrival = app.config.traced.then(|| Arrival::now(parent_of(&headers)));
     let limit = app.config.max_request_bytes;
     let body = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
@@ -110,7 +121,7 @@ async fn rpc(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Res
         }
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time").into_response(),
     };
-    match dispatch::handle(&app, &Caller { session: None, arrival }, &body).await {
+    match dispatch::handle(&app, &Caller { session: None, principal, arrival }, &body).await {
         Some(answer) => json_response(StatusCode::OK, answer),
         None => StatusCode::NO_CONTENT.into_response(),
     }
@@ -127,6 +138,7 @@ fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
 
 async fn websocket(
     State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let Ok(upgrade) = upgrade else {
@@ -140,7 +152,7 @@ async fn websocket(
     };
     let limit = app.config.max_request_bytes;
     let upgrade = upgrade.max_message_size(limit).max_frame_size(limit);
-    upgrade.on_upgrade(move |socket| session::serve(app, socket, permit))
+    upgrade.on_upgrade(move |socket| session::serve(app, principal, socket, permit))
 }
 
 async fn live() -> Response {
@@ -154,7 +166,11 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
 }
 
 fn cors(config: &RpcConfig) -> CorsLayer {
-    let layer = CorsLayer::new().allow_methods([Method::GET, Method::POST]).allow_headers([header::CONTENT_TYPE]);
+    let layer = CorsLayer::new().allow_methods([Method::GET, Method::POST]).allow_headers([
+        header::CONTENT_TYPE,
+        header::AUTHORIZATION,
+        HeaderName::from_static(API_KEY),
+    ]);
     if config.cors_origins.iter().any(|o| o == "*") {
         return layer.allow_origin(tower_http::cors::Any);
     }

@@ -3,7 +3,7 @@
 //! In: bytes of strangers, and [`EventHub`], where the node announces executed blocks and new transactions. Out: answers,
 //! notifications, and submitted transactions. The node is reached only through the small traits of [`ports`].
 //!
-//! A request flows: [`http`] (origin, host, size) → [`dispatch`] (bounds, parse, batch) → [`registry`] (method,
+//! A request flows: [`http`] (origin, host, who, size) → [`dispatch`] (bounds, parse, batch) → [`registry`] (method,
 //! parameters) → `methods` → [`format`]. WebSocket connections ([`session`]) use the same dispatcher and add
 //! subscriptions.
 
@@ -43,7 +43,10 @@ pub use health::Readiness;
 pub use http::{RpcServer, ServeError};
 pub use ports::Ports;
 
-use crate::monitor::{Metrics, Monitor};
+use crate::{
+    auth::Auth,
+    monitor::{Metrics, Monitor},
+};
 
 /// Everything a request is answered from.
 pub struct App {
@@ -61,6 +64,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Alerts, and what they are measured by.
     pub monitor: Arc<Monitor>,
+    /// Who may call what; `None`: whoever reaches the port may call what it serves.
+    pub auth: Option<Arc<Auth>>,
     pub(crate) chain: chain::Chain,
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
@@ -78,9 +83,16 @@ pub fn namespaces_without(one: &str, devnet: bool) -> Vec<String> {
     all.namespaces().into_iter().filter(|n| *n != one).map(str::to_owned).collect()
 }
 
+/// Names of all methods, those of development networks as well.
+#[cfg(test)]
+pub(crate) fn all_methods(config: &RpcConfig) -> Vec<&'static str> {
+    methods::registry(config, true).iter().map(|(name, _)| name).collect()
+}
+
 impl App {
     /// Puts the parts together.
     #[must_use]
+    #[allow(clippy::too_many_arguments, reason = "called once, from where the parts of a node are put together")]
     pub fn new(
         ports: Ports,
         spec: Arc<ChainSpec>,
@@ -89,6 +101,7 @@ impl App {
         events: EventHub,
         metrics: Arc<Metrics>,
         monitor: Arc<Monitor>,
+        auth: Option<Arc<Auth>>,
     ) -> Arc<Self> {
         let app = Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
@@ -105,6 +118,7 @@ impl App {
             events,
             metrics,
             monitor,
+            auth,
         });
         app.hear_rewinds();
         app

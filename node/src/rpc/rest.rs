@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
@@ -12,6 +12,10 @@ use axum::{
 use serde_json::{Value, json};
 
 use super::{App, RpcConfig, reports};
+use crate::auth::{
+    Principal,
+    http::{admit, refusal},
+};
 
 const PREFIX: &str = "/api/v1";
 const INDEX: &str = "/api/v1/";
@@ -21,31 +25,42 @@ const INDEX: &str = "/api/v1/";
 pub struct Resource {
     /// Path below `/api/v1`.
     pub path: &'static str,
+    /// The method that gives the same, and says who may have it.
+    pub method: &'static str,
     /// What it is, in one sentence.
     pub about: &'static str,
     report: fn(&App) -> Value,
 }
 
 /// All resources.
-pub const RESOURCES: [Resource; 5] = [
+pub static RESOURCES: [Resource; 5] = [
     Resource {
         path: "/status",
+        method: "monitor_status",
         about: "Platform, consensus, newest block, rates and alerts of this node",
         report: reports::status,
     },
-    Resource { path: "/nodes", about: "All nodes known in the network; /nodes/ID for one", report: reports::nodes },
+    Resource {
+        path: "/nodes",
+        method: "monitor_nodes",
+        about: "All nodes known in the network; /nodes/ID for one",
+        report: reports::nodes,
+    },
     Resource {
         path: "/resources",
+        method: "monitor_resources",
         about: "What this node uses of processor, memory, disk and network",
         report: reports::resources,
     },
     Resource {
         path: "/tps",
+        method: "monitor_tps",
         about: "Transactions per second, and the threshold",
         report: |app| json!(app.monitor.tps()),
     },
     Resource {
         path: "/alerts",
+        method: "monitor_alerts",
         about: "What fires, and what began and ended lately",
         report: |app| json!(app.monitor.alerts()),
     },
@@ -58,8 +73,13 @@ pub fn router(config: &RpcConfig) -> Router<Arc<App>> {
     }
     let mut router = Router::new().route("/", get(index)).route("/nodes/{id}", get(node));
     for resource in &RESOURCES {
-        let report = resource.report;
-        router = router.route(resource.path, get(move |State(app): State<Arc<App>>| async move { Json(report(&app)) }));
+        let answer = move |State(app): State<Arc<App>>, Extension(principal): Extension<Principal>| async move {
+            match admit(app.auth.as_ref(), &principal, resource.method) {
+                Ok(()) => Json((resource.report)(&app)).into_response(),
+                Err(denied) => refusal(&denied),
+            }
+        };
+        router = router.route(resource.path, get(answer));
     }
     // A nested router does not take its own prefix with a slash behind it.
     Router::new().nest(PREFIX, router.fallback(missing)).route(INDEX, get(index))
@@ -70,7 +90,14 @@ async fn index() -> Json<Value> {
     Json(json!({ "resources": RESOURCES.iter().map(about).collect::<Vec<_>>() }))
 }
 
-async fn node(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+async fn node(
+    State(app): State<Arc<App>>,
+    Extension(principal): Extension<Principal>,
+    Path(id): Path<String>,
+) -> Response {
+    if let Err(denied) = admit(app.auth.as_ref(), &principal, "monitor_nodes") {
+        return refusal(&denied);
+    }
     match app.monitor.view().nodes.iter().find(|n| n.id.as_ref() == Some(&id)) {
         Some(node) => Json(json!(node)).into_response(),
         None => error(StatusCode::NOT_FOUND, "no node of this id is known; /api/v1/nodes lists those that are"),

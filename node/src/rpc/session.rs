@@ -31,12 +31,14 @@ use super::{
     logs::{FilterArgs, LogFilter},
     methods,
 };
-use crate::monitor::traces::Arrival;
+use crate::{auth::Principal, monitor::traces::Arrival};
 
 /// How often a silent client is pinged; one that is silent for two of these is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// How often a connection that subscribed to `syncing` looks whether that has changed.
 const SYNC_CHECK: Duration = Duration::from_millis(500);
+/// How often a guarded connection looks whether its key is revoked or its token has expired.
+const PRINCIPAL_CHECK: Duration = Duration::from_secs(5);
 /// A client that takes no bytes for this long is gone.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// WebSocket close code: the client broke a rule of ours.
@@ -219,10 +221,10 @@ enum End {
 }
 
 /// Serves one connection to its end.
-pub async fn serve(app: Arc<App>, socket: WebSocket, permit: OwnedSemaphorePermit) {
+pub async fn serve(app: Arc<App>, principal: Principal, socket: WebSocket, permit: OwnedSemaphorePermit) {
     app.metrics.websocket_opened();
     let (mut sink, stream) = socket.split();
-    if let End::Close(reason) = converse(&app, &mut sink, stream).await {
+    if let End::Close(reason) = converse(&app, &principal, &mut sink, stream).await {
         tracing::debug!(%reason, "a WebSocket connection is closed");
         let frame = CloseFrame { code: POLICY, reason: reason.into() };
         let _ = send(&mut sink, Message::Close(Some(frame))).await;
@@ -231,20 +233,27 @@ pub async fn serve(app: Arc<App>, socket: WebSocket, permit: OwnedSemaphorePermi
     drop(permit);
 }
 
-async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::SplitStream<WebSocket>) -> End {
+async fn converse(
+    app: &Arc<App>,
+    principal: &Principal,
+    sink: &mut Sink,
+    mut stream: futures::stream::SplitStream<WebSocket>,
+) -> End {
     let session = Arc::new(Session::new(app.config.max_subscriptions));
     let mut at_work: FuturesUnordered<BoxFuture<'static, Option<Vec<u8>>>> = FuturesUnordered::new();
     let (mut news, mut pending): (Option<Receiver<Event>>, Option<Receiver<Event>>) = (None, None);
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_INTERVAL, PING_INTERVAL);
     let mut sync_check = tokio::time::interval(SYNC_CHECK);
     sync_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut principal_check = tokio::time::interval(PRINCIPAL_CHECK);
+    principal_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = true;
     loop {
         let step = tokio::select! {
             message = stream.next(), if at_work.len() < app.config.max_websocket_requests => {
                 heard = true;
                 match message {
-                    Some(Ok(message)) => receive(app, &session, sink, message, &mut at_work).await,
+                    Some(Ok(message)) => receive(app, principal, &session, sink, message, &mut at_work).await,
                     Some(Err(_)) | None => Err(End::Gone),
                 }
             }
@@ -254,6 +263,7 @@ async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::
             _ = sync_check.tick(), if session.awaits_syncing() => {
                 send_all(sink, session.syncing(&methods::syncing(app))).await
             }
+            _ = principal_check.tick(), if app.auth.is_some() => still_known(app, principal),
             _ = ping.tick() => {
                 let alive = std::mem::replace(&mut heard, false);
                 if alive { send(sink, Message::Ping(Default::default())).await } else { Err(End::Gone) }
@@ -267,10 +277,17 @@ async fn converse(app: &Arc<App>, sink: &mut Sink, mut stream: futures::stream::
     }
 }
 
+/// Ends the connection of a key that was revoked or of a token that has expired: its subscriptions must end too.
+fn still_known(app: &App, principal: &Principal) -> Result<(), End> {
+    let holds = app.auth.as_ref().map_or(Ok(()), |auth| auth.holds(principal));
+    holds.map_err(|denied| End::Close(denied.to_string()))
+}
+
 /// Takes one message in. Requests run side by side; one that subscribes runs alone, so that its answer, with the id, is
 /// sent before the first notification.
 async fn receive(
     app: &Arc<App>,
+    principal: &Principal,
     session: &Arc<Session>,
     sink: &mut Sink,
     message: Message,
@@ -283,7 +300,7 @@ async fn receive(
         Message::Close(_) => return Err(End::Gone),
     };
     let arrival = app.config.traced.then(|| Arrival::now(None));
-    let caller = Caller { session: Some(session.clone()), arrival };
+    let caller = Caller { session: Some(session.clone()), principal: principal.clone(), arrival };
     if body.windows(SUBSCRIBE.len()).any(|w| w == SUBSCRIBE) {
         let answer = dispatch::handle(app, &caller, &body).await;
         return reply(sink, answer).await;

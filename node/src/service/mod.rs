@@ -20,6 +20,7 @@ use basalt_storage::{Closed, OpenOptions};
 use tokio::sync::watch;
 
 use crate::{
+    auth,
     chain::Chain,
     clock::{SharedClock, SystemClock},
     config::NodeConfig,
@@ -305,6 +306,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     let ports = backend.ports(ingress, devnet);
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
     watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), tls.all(), &stop);
+    let auth = serve::auth(&config, chain.spec.development, &metrics)?;
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -313,8 +315,12 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         hub,
         Arc::clone(&metrics),
         monitor,
+        auth.clone(),
     );
     let servers = serve::start(&config, &app, &metrics, &tls, &stop).await?;
+    if let Some(auth) = auth {
+        tokio::spawn(auth::watch(auth, stop.subscribe()));
+    }
     tokio::spawn(tls::server::watch(tls.all(), Arc::clone(&metrics), stop.subscribe()));
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
@@ -455,7 +461,7 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
 
 fn rpc_config(config: &NodeConfig, spec: &ChainSpec) -> RpcConfig {
     RpcConfig {
-        admin: config.rpc.admin.unwrap_or(spec.development || config.rpc.listen.ip().is_loopback()),
+        admin: config.rpc.admin.unwrap_or(config.rpc.listen.ip().is_loopback()),
         traced: config.tracing.is_on(),
         namespaces: match config.monitor.enabled {
             true => Vec::new(),

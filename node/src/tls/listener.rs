@@ -4,7 +4,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::{Accept, TlsAcceptor, server::TlsStream};
 
-use super::TlsServer;
+use super::{TlsServer, material};
 use crate::monitor::Metrics;
 
 /// A handshake must be done within this.
@@ -65,7 +65,8 @@ impl Listener for Bounded {
             match self.tcp.accept().await {
                 Ok((tcp, address)) => {
                     let _ = tcp.set_nodelay(true);
-                    return (Connection { stream: self.dress(tcp), _permit: permit }, address);
+                    let certificate = Arc::default();
+                    return (Connection { stream: self.dress(tcp), certificate, _permit: permit }, address);
                 }
                 Err(e) => {
                     // Out of file handles, most likely: wait until some are given back.
@@ -84,6 +85,7 @@ impl Listener for Bounded {
 /// A connection with its permit. The handshake is part of it, so that nobody's handshake keeps others waiting.
 pub struct Connection {
     stream: Stream,
+    certificate: Arc<OnceLock<String>>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -118,11 +120,23 @@ impl Handshake {
 }
 
 impl Connection {
+    /// Where the common name of the client's certificate will be, once the handshake is done and if it has shown one.
+    #[must_use]
+    pub fn certificate_name(&self) -> Arc<OnceLock<String>> {
+        Arc::clone(&self.certificate)
+    }
+
     /// The stream, once its handshake is done.
     fn ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut Stream>> {
         if let Stream::Shaking(handshake) = &mut self.stream {
             match ready!(handshake.poll(cx)) {
-                Ok(tls) => self.stream = Stream::Tls(Box::new(tls)),
+                Ok(tls) => {
+                    if let Some(name) = client_name(&tls) {
+                        // The handshake is done once.
+                        let _ = self.certificate.set(name);
+                    }
+                    self.stream = Stream::Tls(Box::new(tls));
+                }
                 Err(e) => {
                     self.stream = Stream::Failed;
                     return Poll::Ready(Err(e));
@@ -131,6 +145,11 @@ impl Connection {
         }
         Poll::Ready(Ok(&mut self.stream))
     }
+}
+
+/// Common name of the subject of the client's certificate, which rustls has verified.
+fn client_name(tls: &TlsStream<TcpStream>) -> Option<String> {
+    material::common_name(tls.get_ref().1.peer_certificates()?.first()?)
 }
 
 fn failed() -> io::Error {

@@ -5,6 +5,7 @@ use std::path::Path;
 use der::{
     AnyRef, Decode as _, ErrorKind, Reader as _, SliceReader, Tag, Tagged as _,
     asn1::{GeneralizedTime, UtcTime},
+    oid::ObjectIdentifier,
 };
 use rustls::{
     RootCertStore,
@@ -81,9 +82,49 @@ pub fn validity(path: &Path, certificates: &[CertificateDer<'_>]) -> Result<Vali
     Ok(all)
 }
 
-/// When a certificate holds. The rest of it is rustls' business: before this field stand version, serial number, signature
-/// algorithm and issuer (RFC 5280, section 4.1).
+/// When a certificate holds.
 fn validity_of(certificate: &[u8]) -> der::Result<Validity> {
+    let (holds, _) = holds_and_subject(certificate)?;
+    holds.tag().assert_eq(Tag::Sequence)?;
+    let mut times = SliceReader::new(holds.value())?;
+    Ok(Validity { from: time(times.decode()?)?, until: time(times.decode()?)? })
+}
+
+/// The common name of a certificate's subject; `None` if it has none, or more than one, or one that is not plain text.
+pub fn common_name(certificate: &[u8]) -> Option<String> {
+    let (_, subject) = holds_and_subject(certificate).ok()?;
+    let mut sets = SliceReader::new(subject.value()).ok()?;
+    let mut found = None;
+    while !sets.is_finished() {
+        let set: AnyRef<'_> = sets.decode().ok()?;
+        let mut attributes = SliceReader::new(set.value()).ok()?;
+        while !attributes.is_finished() {
+            let attribute: AnyRef<'_> = attributes.decode().ok()?;
+            let mut parts = SliceReader::new(attribute.value()).ok()?;
+            let (kind, value): (ObjectIdentifier, AnyRef<'_>) = (parts.decode().ok()?, parts.decode().ok()?);
+            if kind == COMMON_NAME && found.replace(plain_text(value)?).is_some() {
+                return None;
+            }
+        }
+    }
+    found
+}
+
+/// Attribute type `commonName` (X.520).
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+
+fn plain_text(value: AnyRef<'_>) -> Option<String> {
+    if !matches!(value.tag(), Tag::Utf8String | Tag::PrintableString | Tag::Ia5String) {
+        return None;
+    }
+    let text = std::str::from_utf8(value.value()).ok()?;
+    let good = (1..=128).contains(&text.len()) && !text.chars().any(char::is_control);
+    good.then(|| text.to_owned())
+}
+
+/// Two fields that stand one after the other; the rest is rustls' business. Before them stand version, serial number,
+/// signature algorithm and issuer (RFC 5280, section 4.1).
+fn holds_and_subject(certificate: &[u8]) -> der::Result<(AnyRef<'_>, AnyRef<'_>)> {
     let certificate = AnyRef::from_der(certificate)?;
     let to_be_signed: AnyRef<'_> = SliceReader::new(certificate.value())?.decode()?;
     let mut fields = SliceReader::new(to_be_signed.value())?;
@@ -93,10 +134,7 @@ fn validity_of(certificate: &[u8]) -> der::Result<Validity> {
     for _ in 0..before {
         fields.decode::<AnyRef<'_>>()?;
     }
-    let holds: AnyRef<'_> = fields.decode()?;
-    holds.tag().assert_eq(Tag::Sequence)?;
-    let mut times = SliceReader::new(holds.value())?;
-    Ok(Validity { from: time(times.decode()?)?, until: time(times.decode()?)? })
+    Ok((fields.decode()?, fields.decode()?))
 }
 
 /// Seconds since the Unix epoch.

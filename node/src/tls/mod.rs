@@ -9,7 +9,7 @@ pub mod listener;
 mod material;
 pub mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{
     path::{Path, PathBuf},

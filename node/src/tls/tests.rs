@@ -10,7 +10,7 @@ use tokio::{
 };
 
 #[path = "../../../tests/e2e/authority.rs"]
-mod authority;
+pub(crate) mod authority;
 
 use self::authority::{Authority, DAY, Issued};
 use super::{

@@ -84,6 +84,7 @@ impl LocalSpec {
 
 /// The nodes of a network's folder, with their processes and data where they run on this machine.
 pub(super) fn targets(dir: &Path) -> anyhow::Result<Vec<Target>> {
+    crate::client::use_folder(dir)?;
     let target = |n: &crate::cmd::network::NodeEntry| Target {
         rpc: n.rpc_url(dir),
         metrics: Some(n.metrics_url(dir)),

@@ -14,8 +14,12 @@ use basalt_primitives::{
 };
 use clap::Args;
 
-use super::layout::{GENESIS, Manifest, NodeEntry};
+use super::{
+    callers::Callers,
+    layout::{GENESIS, Manifest, NodeEntry},
+};
 use crate::{
+    client::ADMIN_KEY,
     config::{self, NodeConfig, spec::NetworkSpec},
     keys::{self, Passphrase, dev},
     network::Identity,
@@ -48,6 +52,9 @@ pub(in crate::cmd) struct CreateArgs {
     /// Host names of the nodes, when each runs on a host or container of its own (comma-separated).
     #[arg(long, value_delimiter = ',')]
     hosts: Vec<String>,
+    /// Let a development network answer whoever reaches it, also where it does not listen on loopback.
+    #[arg(long)]
+    pub(super) open: bool,
     /// Address that nodes listen on; with --hosts 0.0.0.0, else 127.0.0.1.
     #[arg(long)]
     listen: Option<IpAddr>,
@@ -68,8 +75,8 @@ pub(in crate::cmd) struct CreateArgs {
     json: bool,
 }
 
-struct NewNode {
-    entry: NodeEntry,
+pub(super) struct NewNode {
+    pub(super) entry: NodeEntry,
     host: String,
     node_key: SecretKey,
     validator_key: Option<SecretKey>,
@@ -80,12 +87,13 @@ pub(super) fn run(args: CreateArgs) -> anyhow::Result<()> {
     refuse_non_empty(&args.out)?;
     let nodes = plan_nodes(&spec)?;
     let chain = chain_spec(&spec, &nodes)?;
+    let callers = Callers::choose(&spec, &nodes, &args)?;
     // Everything is checked; from here on files are written.
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let (passphrase, passphrase_file) = passphrase(&args, spec.dev)?;
     let secret = (passphrase.as_ref(), passphrase_file.as_deref());
-    let manifest = write_network(&spec, &args.out, &nodes, &chain, secret)?;
-    report(&args, &chain, &manifest, passphrase_file.as_deref());
+    let manifest = write_network(&spec, &args.out, &nodes, &chain, secret, &callers)?;
+    report(&args, &chain, &manifest, passphrase_file.as_deref(), &callers);
     Ok(())
 }
 
@@ -95,7 +103,7 @@ pub(in crate::cmd) fn make_network(spec: &NetworkSpec, out: &Path) -> anyhow::Re
     refuse_non_empty(out)?;
     let nodes = plan_nodes(spec)?;
     let chain = chain_spec(spec, &nodes)?;
-    write_network(spec, out, &nodes, &chain, (None, None)).map(drop)
+    write_network(spec, out, &nodes, &chain, (None, None), &Callers::Loopback).map(drop)
 }
 
 fn write_network(
@@ -104,12 +112,14 @@ fn write_network(
     nodes: &[NewNode],
     chain: &ChainSpec,
     (passphrase, passphrase_file): (Option<&Passphrase>, Option<&Path>),
+    callers: &Callers,
 ) -> anyhow::Result<Manifest> {
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     fs::write(out.join(GENESIS), chain.to_json())?;
     for node in nodes {
-        write_node(out, node, nodes, chain, passphrase, passphrase_file)?;
+        write_node(out, node, nodes, chain, passphrase, passphrase_file, callers)?;
     }
+    callers.write(out, nodes)?;
     let manifest = Manifest {
         name: chain.name.clone(),
         chain_id: chain.chain_id,
@@ -253,6 +263,7 @@ fn write_node(
     chain: &ChainSpec,
     passphrase: Option<&Passphrase>,
     passphrase_file: Option<&Path>,
+    callers: &Callers,
 ) -> anyhow::Result<()> {
     let dir = node.entry.dir(out);
     fs::create_dir_all(dir.join("data"))?;
@@ -279,6 +290,7 @@ fn write_node(
             ..config::Rpc::default()
         },
         metrics: config::Metrics { listen: node.entry.metrics, ..config::Metrics::default() },
+        auth: callers.config(),
         monitor: crate::monitor::config::MonitorConfig::default(),
         tracing: crate::monitor::traces::TracingConfig::default(),
         consensus: config::Consensus::default(),
@@ -304,7 +316,13 @@ fn peer_address(node: &NewNode) -> String {
     format!("/{kind}/{}/tcp/{}/p2p/{}", node.host, node.entry.p2p.port(), node.entry.peer_id)
 }
 
-fn report(args: &CreateArgs, chain: &ChainSpec, manifest: &Manifest, passphrase_file: Option<&Path>) {
+fn report(
+    args: &CreateArgs,
+    chain: &ChainSpec,
+    manifest: &Manifest,
+    passphrase_file: Option<&Path>,
+    callers: &Callers,
+) {
     let genesis = chain.genesis_block().hash();
     if args.json {
         let nodes: Vec<_> = manifest
@@ -324,6 +342,13 @@ fn report(args: &CreateArgs, chain: &ChainSpec, manifest: &Manifest, passphrase_
     }
     if let (None, Some(file)) = (&args.passphrase_file, passphrase_file) {
         println!("the keys' passphrase was made and written to {}; keep it apart from the keys", file.display());
+    }
+    if let Callers::Keys(_) = callers {
+        println!(
+            "its nodes ask who calls: the administrator's API key is in {}; commands find it where they are given the folder, others \
+             by --api-key-file. Make more with `basalt auth key create`",
+            args.out.join(ADMIN_KEY).display()
+        );
     }
     println!("run it: basalt network up {}", args.out.display());
 }

@@ -26,7 +26,7 @@ pub(super) fn run(dir: Option<&Path>, rpc: Option<&str>, as_json: bool) -> anyho
 }
 
 async fn gather(dir: Option<&Path>, rpc: Option<&str>) -> anyhow::Result<NetworkExplanation> {
-    let client = crate::tls::client::http().timeout(ANSWER_WITHIN).no_proxy().build()?;
+    let client = crate::client::http(dir)?.timeout(ANSWER_WITHIN).no_proxy().build()?;
     match (dir, rpc) {
         (None, Some(url)) => {
             let explanation = ask(&client, url).await?;

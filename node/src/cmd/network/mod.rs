@@ -1,5 +1,6 @@
 //! `basalt network`: make a network, run its nodes as local processes, look at them.
 
+mod callers;
 mod create;
 mod explain;
 mod layout;

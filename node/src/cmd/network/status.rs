@@ -30,7 +30,7 @@ pub(super) struct NodeStatus {
 
 pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
     let manifest = Manifest::read(dir)?;
-    let nodes = crate::cmd::block_on(gather(dir, &manifest))?;
+    let nodes = crate::cmd::block_on(gather(dir, &manifest))??;
     if as_json {
         println!("{}", json!({ "nodes": nodes }));
         return Ok(());
@@ -54,11 +54,9 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
 }
 
 /// Asks every node at once.
-pub(super) async fn gather(dir: &Path, manifest: &Manifest) -> Vec<NodeStatus> {
-    let client = crate::tls::client::http().timeout(Duration::from_secs(2)).no_proxy().build();
-    // Its settings are known.
-    let client = client.expect("a client with known settings");
-    futures::future::join_all(manifest.nodes.iter().map(|n| ask(&client, dir, n))).await
+pub(super) async fn gather(dir: &Path, manifest: &Manifest) -> anyhow::Result<Vec<NodeStatus>> {
+    let client = crate::client::http(Some(dir))?.timeout(Duration::from_secs(2)).no_proxy().build()?;
+    Ok(futures::future::join_all(manifest.nodes.iter().map(|n| ask(&client, dir, n))).await)
 }
 
 async fn ask(client: &reqwest::Client, dir: &Path, node: &NodeEntry) -> NodeStatus {

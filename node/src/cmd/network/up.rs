@@ -69,7 +69,7 @@ async fn wait_until_up(dir: &Path, manifest: &Manifest, running: &mut [Running])
                 bail!("{ended}\nthe other nodes were stopped again");
             }
         }
-        if status::gather(dir, manifest).await.iter().all(|n| n.height.is_some()) {
+        if status::gather(dir, manifest).await?.iter().all(|n| n.height.is_some()) {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -126,7 +126,7 @@ async fn watch(dir: &Path, manifest: &Manifest, running: &mut [Running]) -> anyh
                         println!("\n{text}\nit stays down; start it again: basalt network up {}", dir.display());
                     }
                 }
-                show(&status::gather(dir, manifest).await, terminal)?;
+                show(&status::gather(dir, manifest).await?, terminal)?;
             }
         }
     }

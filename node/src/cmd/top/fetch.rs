@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
@@ -40,7 +41,7 @@ impl Fetcher {
 
     async fn ask(&self, target: &Target) -> Result<Answer, String> {
         let asked = Instant::now();
-        let body = self.post(&target.url).await?;
+        let body = self.post(target).await?;
         let took = asked.elapsed();
         let mut answer = Answer::read(&body)?;
         answer.took_ms = took.as_secs_f64() * 1000.0;
@@ -48,10 +49,20 @@ impl Fetcher {
     }
 
     /// The body of the answer.
-    async fn post(&self, url: &str) -> Result<Vec<u8>, String> {
+    async fn post(&self, target: &Target) -> Result<Vec<u8>, String> {
         let call = |(id, method): (usize, &&str)| json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": [] });
         let batch: Vec<Value> = METHODS.iter().enumerate().map(call).collect();
-        let mut answer = self.http.post(url).json(&batch).send().await.map_err(|e| why(&e))?;
+        let mut answer = self
+            .http
+            .post(&target.url)
+            .headers(target.headers.clone())
+            .json(&batch)
+            .send()
+            .await
+            .map_err(|e| why(&e))?;
+        if [StatusCode::UNAUTHORIZED, StatusCode::TOO_MANY_REQUESTS].contains(&answer.status()) {
+            return Err("asks who calls: name an API key with --api-key-file".into());
+        }
         if !answer.status().is_success() {
             return Err(format!("answers HTTP {}; is that a node's RPC address?", answer.status().as_u16()));
         }

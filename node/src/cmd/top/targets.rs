@@ -7,7 +7,12 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-use crate::cmd::network::{Manifest, NodeEntry, Run};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+
+use crate::{
+    client::credential,
+    cmd::network::{Manifest, NodeEntry, Run},
+};
 
 /// Nodes asked at most.
 const MAX_TARGETS: usize = 1_024;
@@ -19,6 +24,8 @@ pub(super) struct Target {
     pub name: String,
     /// Its RPC address.
     pub url: String,
+    /// What is shown to it.
+    pub headers: HeaderMap,
     /// Its place, if it is one of a network's folder.
     pub place: Option<Place>,
 }
@@ -64,13 +71,20 @@ fn of_url(text: &str) -> anyhow::Result<Target> {
     }
     let port = url.port_or_known_default().unwrap_or(80);
     let name = format!("{}:{port}", url.host_str().unwrap_or_default());
-    Ok(Target { name, url: url.to_string(), place: None })
+    Ok(Target { name, url: url.to_string(), headers: headers(None)?, place: None })
+}
+
+/// The key that is shown to the nodes of a folder, or to any node.
+fn headers(dir: Option<&Path>) -> anyhow::Result<HeaderMap> {
+    Ok(credential(dir)?.into_iter().map(|key| (AUTHORIZATION, key)).collect())
 }
 
 fn of_folder(dir: &Path) -> anyhow::Result<Vec<Target>> {
+    let shown = headers(Some(dir))?;
     let of = |entry: NodeEntry| Target {
         name: entry.name.clone(),
         url: entry.rpc_url(dir),
+        headers: shown.clone(),
         place: Some(Place { dir: dir.to_owned(), entry }),
     };
     Ok(Manifest::read(dir)?.nodes.into_iter().map(of).collect())

@@ -20,8 +20,8 @@ const OURS: &str = include_str!("basalt.json");
 const DEVELOPMENT: &str = include_str!("development.json");
 
 /// Errors that any method may answer with, by their names in the document's components.
-const COMMON_ERRORS: [&str; 6] =
-    ["InvalidParams", "Timeout", "ResponseTooLarge", "MethodNotFound", "Internal", "Server"];
+const COMMON_ERRORS: [&str; 8] =
+    ["InvalidParams", "Timeout", "ResponseTooLarge", "Limit", "Unauthorized", "MethodNotFound", "Internal", "Server"];
 
 /// The catalogues, parsed.
 pub(super) struct Catalogue {

@@ -32,6 +32,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use crate::{
+    auth::Auth,
     explain::{Explanation, Recorder, View, explain},
     mempool::{AccountView, MempoolConfig, PoolContext, SharedPool, test_util},
     monitor::{Metrics, Monitor, MonitorParts, NodeLabels, alert::Origin, config::MonitorConfig, traces::Arrival},
@@ -268,6 +269,10 @@ impl Fake {
     }
 
     pub fn app(self: &Arc<Self>, config: RpcConfig) -> Arc<App> {
+        self.guarded(config, None)
+    }
+
+    pub fn guarded(self: &Arc<Self>, config: RpcConfig, auth: Option<Arc<Auth>>) -> Arc<App> {
         let labels = NodeLabels { version: "0".into(), name: "n".into(), chain: "c".into(), chain_id: "1".into() };
         let ports = Ports {
             chain: self.clone(),
@@ -281,7 +286,7 @@ impl Fake {
         };
         let metrics = Arc::new(Metrics::new(labels));
         let monitor = self.monitor(Arc::clone(&metrics));
-        App::new(ports, self.spec.clone(), config, "basalt/v0/test".into(), self.events.clone(), metrics, monitor)
+        App::new(ports, self.spec.clone(), config, "basalt/v0/test".into(), self.events.clone(), metrics, monitor, auth)
     }
 
     fn monitor(&self, metrics: Arc<Metrics>) -> Arc<Monitor> {

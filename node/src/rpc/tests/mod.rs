@@ -1,5 +1,6 @@
 //! The RPC against a chain in memory.
 
+mod auth;
 mod backend;
 mod conformance;
 mod methods;
