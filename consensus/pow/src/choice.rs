@@ -85,7 +85,10 @@ impl Pow {
     fn buried(&self, head: Slot) -> Option<Slot> {
         let (tree, depth) = (self.tree(), self.config.params.finality_depth);
         let above = |slot: Slot| tree.get(head).work.beyond(tree.get(slot).work);
-        let enough = |slot: &Slot| Work::of(tree.get(*slot).target).is_some_and(|own| above(*slot) >= own.times(depth));
+        let enough = |slot: &Slot| {
+            let own = Work::of(tree.get(*slot).target);
+            own.is_some_and(|own| above(*slot) >= own.times(depth)) || Mutation::FinalityByBlocks.on()
+        };
         tree.below(head).skip(usize::try_from(depth).unwrap_or(usize::MAX)).find(enough)
     }
 

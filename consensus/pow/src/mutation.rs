@@ -41,6 +41,8 @@ mutations! {
     UnjudgedHead,
     /// What descends from an invalid block is still followed.
     InvalidFollowed,
+    /// Blocks are final by their depth alone, whatever work lies on them.
+    FinalityByBlocks,
     /// A branch below the finality depth is adopted.
     FinalityIgnored,
     /// A branch below the finality depth raises no alarm.

@@ -119,7 +119,7 @@ mod tests {
         assert!(near(nakamoto(0.3, 10), 0.041_660_5) && near(nakamoto(0.3, 50), 0.000_000_6));
         // Grunspan and Pérez-Marco: P(1) = 2q, P(2) = 2q²(3 − 2q).
         assert!(near(double_spend(0.1, 1), 0.2) && near(double_spend(0.1, 2), 0.056));
-        assert!(near(overtake(0.1, 1), 0.1 / 0.9 * 0.2), "from level to ahead is one more q/p, where z = 1");
+        assert!(near(overtake(0.1, 1), 0.01 * (1.0 / 0.9 + 2.0)), "q²·(1/p + 2): none, one, or more found meanwhile");
         for q in [0.05, 0.1, 0.2, 0.3] {
             for z in 3..30 {
                 assert!(double_spend(q, z) >= nakamoto(q, z), "Nakamoto's is not lower: q = {q}, z = {z}");

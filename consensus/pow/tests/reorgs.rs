@@ -19,11 +19,14 @@ const REORGS: usize = 1_000;
 /// The deepest.
 const DEPTH: u64 = 64;
 
+/// What an account had before.
+type Replaced = (u8, Option<u64>);
+
 /// Balances, and for each block done what it replaced.
 #[derive(Default)]
 struct Book {
     accounts: BTreeMap<u8, u64>,
-    replaced: Vec<(B256, Vec<(u8, Option<u64>)>)>,
+    replaced: Vec<(B256, Vec<Replaced>)>,
     waiting: BTreeSet<B256>,
 }
 

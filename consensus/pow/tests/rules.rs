@@ -13,7 +13,7 @@ const NOTHING: [&str; 0] = [];
 fn a_header_is_fetched_judged_written_made_the_head_and_announced() {
     let mut b = Bench::new();
     let a1 = b.block("a1", "genesis", 10_000);
-    assert_eq!(b.headers(3, &[a1.clone()]), ["fetch a1 from 3"]);
+    assert_eq!(b.headers(3, std::slice::from_ref(&a1)), ["fetch a1 from 3"]);
     assert_eq!(b.input(Input::Fetched { block: a1.clone() }), ["judge a1"]);
     assert_eq!(
         b.input(Input::Validated { block: a1.hash(), verdict: Verdict::Valid }),
@@ -29,7 +29,7 @@ fn more_work_wins_and_of_equal_work_the_first_seen() {
     b.take(&a);
     // The same parent, so the same target, so the same work: not even fetched.
     let x = b.block("x", "a1", 9_000);
-    assert_eq!(b.headers(1, &[x.clone()]), NOTHING);
+    assert_eq!(b.headers(1, std::slice::from_ref(&x)), NOTHING);
     let y = b.block("y", "x", 9_000);
     let words = b.take(&[y]);
     assert!(words.contains(&"head y safe genesis final genesis: at a1 undo [a2] do [x,y]".to_owned()), "{words:?}");
@@ -52,7 +52,9 @@ fn what_breaks_a_rule_of_headers_is_refused() {
     let row = b.row("a", "genesis", 12);
     b.take(&row);
     let median = b.blocks["a7"].header().timestamp_ms;
-    let cases: Vec<(&str, Box<dyn FnOnce(&mut basalt_primitives::Header)>, fn(Refusal) -> bool)> = vec![
+    type Spoil = Box<dyn FnOnce(&mut basalt_primitives::Header)>;
+    type Is = fn(Refusal) -> bool;
+    let cases: Vec<(&str, Spoil, Is)> = vec![
         ("height", Box::new(|h| h.height = Height(14)), |r| matches!(r, Refusal::Height(Height(14)))),
         ("easier", Box::new(|h| h.seal = Seal::Work { target: U256::MAX >> 1, nonce: 0 }), |r| {
             matches!(r, Refusal::Target { .. })

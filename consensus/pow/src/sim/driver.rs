@@ -14,6 +14,8 @@ use crate::{Message, Pow, Record};
 
 type In = Input<Message, Record>;
 
+/// The first nodes start so long after the time in genesis.
+const LAUNCH_MS: Millis = 60_000;
 /// No timer of the engine waits longer.
 const LONGEST_TIMER_MS: Millis = 40_000;
 
@@ -37,7 +39,7 @@ impl World {
     }
 
     pub(super) fn wall(&self, node: usize) -> Millis {
-        let truth = self.genesis.header().timestamp_ms + 3_600_000 + self.now;
+        let truth = self.genesis.header().timestamp_ms + LAUNCH_MS + self.now;
         truth.saturating_add_signed(self.plan.clock_offset(self.now, node))
     }
 

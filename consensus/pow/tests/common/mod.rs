@@ -20,6 +20,7 @@ pub struct Bench {
     pub blocks: BTreeMap<String, SealedBlock>,
     pub names: BTreeMap<B256, String>,
     pub records: Vec<Record>,
+    firsts: BTreeMap<B256, Millis>,
 }
 
 impl Bench {
@@ -48,7 +49,17 @@ impl Bench {
         let engine = Pow::new(Self::config(&params, &genesis));
         let names = BTreeMap::from([(genesis.hash(), "genesis".to_owned())]);
         let blocks = BTreeMap::from([("genesis".to_owned(), genesis.clone())]);
-        Self { engine, now: 0, wall: GENESIS_MS + 10_000_000, params, genesis, blocks, names, records: Vec::new() }
+        Self {
+            engine,
+            now: 0,
+            wall: GENESIS_MS + 10_000_000,
+            params,
+            genesis,
+            blocks,
+            names,
+            records: Vec::new(),
+            firsts: BTreeMap::new(),
+        }
     }
 
     pub fn config(params: &PowParams, genesis: &SealedBlock) -> Config {
@@ -105,6 +116,8 @@ impl Bench {
         }
         let block =
             SealedBlock::new(Block { header: new, last_certificate: None, transactions: Vec::new() }, HashFn::Sha256);
+        let first = if block.height() == Height(1) { block.header().timestamp_ms } else { first };
+        self.firsts.insert(block.hash(), first);
         self.names.insert(block.hash(), name.to_owned());
         self.blocks.insert(name.to_owned(), block.clone());
         block
@@ -122,12 +135,9 @@ impl Bench {
         row
     }
 
+    /// Timestamp of block 1 of a block's chain.
     fn first_ms(&self, block: &SealedBlock) -> Millis {
-        let mut block = block.clone();
-        while block.height().0 > 1 {
-            block = self.blocks[&self.names[&block.header().parent_hash]].clone();
-        }
-        block.header().timestamp_ms
+        self.firsts.get(&block.hash()).copied().unwrap_or_default()
     }
 
     pub fn sealed(block: &SealedBlock) -> SealedHeader {
