@@ -108,7 +108,7 @@ main() {
 	need_packages build-essential libclang-dev ccache curl ca-certificates git make
 	need_rust
 	if [ "$test" = yes ]; then
-		need_packages jq python3-venv
+		need_packages jq python3-venv valgrind
 		need_component clippy clippy
 		need_component fmt rustfmt
 		need_nextest

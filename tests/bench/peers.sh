@@ -34,7 +34,8 @@ start_anvil() {
 }
 
 start_basalt() { # BLOCK_INTERVAL_MS
-	"$BASALT" network create --dev --nodes 1 --block-interval-ms "$1" --out "$work/net" >/dev/null
+	printf '[block]\ngas_limit = 600000000\n' >"$work/spec.toml" # as much as anvil's
+	"$BASALT" network create "$work/spec.toml" --dev --nodes 1 --block-interval-ms "$1" --out "$work/net" >/dev/null
 	"$BASALT" network up "$work/net" --detach >/dev/null
 	url=http://127.0.0.1:8545
 	wait_for 20 "basalt" answers "$url"

@@ -69,6 +69,9 @@ fn main() -> std::process::ExitCode {
         eprintln!("no case `{name}`; --list names them");
         return std::process::ExitCode::FAILURE;
     };
+    // What is counted must run on this thread.
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global();
+    alone.expect("no pool has been used yet");
     println!("{}", black_box(basalt_perf_measured(prepare())));
     std::process::ExitCode::SUCCESS
 }

@@ -12,7 +12,7 @@ baseline=tests/perf/baseline.txt
 need_command valgrind cargo
 # The baseline belongs to the profile that CI builds with.
 unset CARGO_PROFILE_DEV_OPT_LEVEL
-cargo build --locked --quiet -p basalt --example hot-paths
+cargo build --locked --quiet --workspace --example hot-paths
 binary=$CARGO_TARGET_DIR/debug/examples/hot-paths
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT

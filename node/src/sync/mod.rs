@@ -3,12 +3,13 @@
 
 mod serve;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use basalt_primitives::{
-    B256, CommitCertificate, Height, PublicKey, SealedBlock, ValidatorSet, validators::CertificateError,
+    B256, Bytes, CommitCertificate, Height, PublicKey, SealedBlock, ValidatorSet, validators::CertificateError,
 };
 use basalt_proto::{CertifiedBlock, Codec as _, block::BlockError};
+use futures::{StreamExt as _, stream};
 use libp2p::PeerId;
 use rand::seq::IteratorRandom as _;
 use tokio::{runtime::Handle, sync::watch, time};
@@ -27,6 +28,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const VOTER_PATIENCE: Duration = Duration::from_millis(400);
 /// Blocks asked for at once.
 const RANGE: usize = 128;
+/// Blocks whose signatures are checked at once: while one is executed, the next. Not more, because a certificate is checked first,
+/// by the validators of its height, and these are known two blocks ahead.
+const CHECKED_AHEAD: usize = 2;
 /// How long the driver may take for one block before the rest of a range is given up.
 const BLOCK_WITHIN: Duration = Duration::from_secs(30);
 
@@ -68,7 +72,7 @@ impl Fetcher {
         });
     }
 
-    async fn checked(&self, peer: PeerId, hash: B256, bytes: basalt_primitives::Bytes) -> Option<SealedBlock> {
+    async fn checked(&self, peer: PeerId, hash: B256, bytes: Bytes) -> Option<SealedBlock> {
         let me = self.clone();
         match tokio::task::spawn_blocking(move || check_fetched(&me.verifier, hash, bytes)).await.ok()? {
             Ok(block) => Some(block),
@@ -164,42 +168,71 @@ impl Syncer {
         self.network.peers().iter().map(|p| Height(p.head.0)).max()
     }
 
-    async fn catch_up(&mut self, start: Height, claimed: Height) {
+    /// Fetches range after range while there is progress.
+    async fn catch_up(&self, start: Height, claimed: Height) {
         // A claim is a hint with a deadline: it is shown, and believed only as far as certificates reach.
         self.progress.send_modify(|p| p.syncing = Some((p.syncing.map_or(start, |(s, _)| s), claimed)));
-        let ahead = self.network.peers().into_iter().filter(|p| p.head.0 > start.0);
-        let Some(peer) = ahead.choose(&mut rand::rng()).map(|p| p.peer_id) else { return };
-        let blocks = match self.network.request_blocks(peer, start.next().0, RANGE).await {
-            Ok(blocks) => blocks,
-            Err(e) => {
-                tracing::debug!(%peer, "could not get blocks: {e}");
+        let mut own = start;
+        let mut range = self.fetch(own, claimed).await;
+        while let Some((peer, blocks)) = range {
+            let last = Height(own.0 + blocks.len() as u64);
+            // The next range travels while this one is checked and executed.
+            let (taken, next) = futures::join!(self.take(peer, own, blocks), self.fetch(last, claimed));
+            if !taken {
                 return;
             }
-        };
-        for bytes in blocks {
+            (own, range) = (last, next);
+        }
+    }
+
+    /// Blocks above `own` and the peer that sent them; `None` when nobody has any.
+    async fn fetch(&self, own: Height, claimed: Height) -> Option<(PeerId, Vec<Bytes>)> {
+        if own >= claimed {
+            return None;
+        }
+        let ahead = self.network.peers().into_iter().filter(|p| p.head.0 > own.0);
+        let peer = ahead.choose(&mut rand::rng())?.peer_id;
+        match self.network.request_blocks(peer, own.next().0, RANGE).await {
+            Ok(blocks) => Some((peer, blocks)).filter(|(_, blocks)| !blocks.is_empty()),
+            Err(e) => {
+                tracing::debug!(%peer, "could not get blocks: {e}");
+                None
+            }
+        }
+    }
+
+    /// Checks the blocks above `own` and hands them to the driver one by one; false when one of them led nowhere.
+    async fn take(&self, peer: PeerId, own: Height, blocks: Vec<Bytes>) -> bool {
+        let mut executed = self.executed.clone();
+        let checks = blocks.into_iter().zip(own.0..).map(|(bytes, parent)| {
             let (chain, verifier) = (self.chain.clone(), self.verifier.clone());
-            let parent = *self.executed.borrow();
-            let checked = tokio::task::spawn_blocking(move || check_synced(&chain, &verifier, parent, bytes)).await;
+            tokio::task::spawn_blocking(move || check_synced(&chain, &verifier, Height(parent), bytes))
+        });
+        let mut checks = pin!(stream::iter(checks).buffered(CHECKED_AHEAD));
+        while let Some(checked) = checks.next().await {
             let (block, certificate) = match checked {
                 Ok(Ok(Some(good))) => good,
-                // We have it by now.
                 Ok(Ok(None)) => continue,
                 Ok(Err(reason)) => {
                     self.network.report_peer(peer, Offence::Garbage, reason);
-                    return;
+                    return false;
                 }
-                Err(_) => return,
+                Err(_) => return false,
             };
             let height = block.height();
+            if height <= *executed.borrow() {
+                // Voting has brought it meanwhile.
+                continue;
+            }
             let driver = self.driver.clone();
             if tokio::task::spawn_blocking(move || driver.synced(block, certificate)).await.is_err() {
-                return;
+                return false;
             }
-            let executed = self.executed.wait_for(|h| *h >= height);
-            if !matches!(time::timeout(BLOCK_WITHIN, executed).await, Ok(Ok(_))) {
-                return;
+            if !matches!(time::timeout(BLOCK_WITHIN, executed.wait_for(|h| *h >= height)).await, Ok(Ok(_))) {
+                return false;
             }
         }
+        true
     }
 }
 
@@ -212,7 +245,7 @@ pub fn check_synced(
     chain: &Chain,
     verifier: &Verifier,
     parent: Height,
-    bytes: basalt_primitives::Bytes,
+    bytes: Bytes,
 ) -> Result<Option<Certified>, String> {
     let certified = CertifiedBlock::decode(bytes).map_err(|e| e.to_string())?;
     let (block, certificate) = certified.seal(chain.spec.hash_fn);
@@ -243,7 +276,7 @@ fn without_override(error: &BlockError, set: &ValidatorSet) -> String {
 }
 
 /// Checks a single block that was asked for by hash: that it is the one, and its body.
-pub fn check_fetched(verifier: &Verifier, hash: B256, bytes: basalt_primitives::Bytes) -> Result<SealedBlock, String> {
+pub fn check_fetched(verifier: &Verifier, hash: B256, bytes: Bytes) -> Result<SealedBlock, String> {
     let block = basalt_primitives::Block::decode(bytes).map_err(|e| e.to_string())?;
     let block = SealedBlock::new(block, verifier.spec.hash_fn);
     if block.hash() != hash {
