@@ -304,3 +304,47 @@ fn mining_builds_on_the_head_sets_the_target_and_judges_its_own_block() {
     b.input(Input::Mine { on: false });
     assert!(!b.wait(2_500).iter().any(|w| w.starts_with("build")));
 }
+
+#[test]
+fn a_full_answer_is_followed_by_the_next_question() {
+    let mut b = Bench::new();
+    let row = b.row("a", "genesis", 520);
+    let words = b.headers(4, &row[..512]);
+    assert_eq!(words[0], "ask 4 after a512");
+    assert_eq!(
+        words.iter().filter(|w| w.starts_with("fetch")).count(),
+        16,
+        "bodies follow, a few at a time: {words:?}"
+    );
+    let words = b.headers(4, &row[512..]);
+    assert!(words.iter().all(|w| !w.starts_with("ask")), "it was not full: {words:?}");
+    assert_eq!(b.engine.status().map(|s| (s.best_header, s.behind, s.fetching)), Some((Height(520), 520, 16)));
+    // Not in a row: nothing of it is taken.
+    let other = b.row("x", "a520", 3);
+    assert_eq!(b.headers(5, &[other[0].clone(), other[2].clone()]), NOTHING);
+    assert_eq!(b.engine.status().map(|s| s.best_header), Some(Height(520)));
+}
+
+#[test]
+fn a_peer_is_told_what_follows_the_newest_block_that_both_have() {
+    let mut b = Bench::new();
+    let a = b.row("a", "genesis", 6);
+    b.take(&a);
+    let x = b.row("x", "a2", 2);
+    b.take(&x);
+    let hash = |name: &str| b.blocks[name].hash();
+    let after = |names: &[&str], limit| {
+        let locator: Vec<_> = names.iter().map(|name| hash(name)).collect();
+        let after = b.engine.after(&locator, limit)?;
+        Some(after.into_iter().map(|h| b.name(h)).collect::<Vec<_>>().join(","))
+    };
+    assert_eq!(after(&["a4", "a1"], 10).as_deref(), Some("a5,a6"));
+    assert_eq!(
+        after(&["x2", "x1", "a2", "genesis"], 3).as_deref(),
+        Some("a3,a4,a5"),
+        "where its branch leaves this chain"
+    );
+    assert_eq!(after(&["a6"], 10).as_deref(), Some(""), "it has everything");
+    let stranger = basalt_primitives::B256::repeat_byte(9);
+    assert_eq!(b.engine.after(&[stranger], 10), None, "the ledger may know");
+}

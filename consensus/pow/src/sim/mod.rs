@@ -11,9 +11,10 @@
 //! word), and between nodes where the plan leaves no attacker enough work. `tests/theory.rs` compares frequencies with the theory.
 //!
 //! Rooms: `plan` says what goes wrong, `scenario` names plans, `world` is the event loop, `driver` carries out effects, `wire` the
-//! network, `roles` the miners that cheat, `store` what a node keeps.
+//! network, `faults` crashes and restarts, `roles` the miners that cheat, `store` what a node keeps.
 
 mod driver;
+mod faults;
 pub mod oracle;
 mod plan;
 mod roles;
