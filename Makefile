@@ -16,7 +16,7 @@ BASALT := $(CARGO_TARGET_DIR)/debug/basalt
 NET ?= basalt-net
 NODES ?= 4
 
-.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench bench-peers perf profile fuzz
+.PHONY: help up down status clean build bootstrap test fmt lint soak docker bench bench-peers bench-monitoring perf profile fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench: build ## measure fresh networks of four validators, workload by workload 
 bench-peers: build ## the same load on Basalt and on anvil, as ratios (SECONDS_EACH=10)
 	@cd tests/clients && { cmp -s package-lock.json node_modules/.locked || { npm ci && cp package-lock.json node_modules/.locked; }; } >/dev/null
 	@tests/bench/peers.sh $(or $(SECONDS_EACH),10)
+
+bench-monitoring: build ## what monitoring costs in processor time per transaction (SECONDS_EACH=20, ROUNDS=10)
+	@tests/bench/monitoring.sh $(or $(SECONDS_EACH),20) $(or $(ROUNDS),10)
 
 profile: build ## flame graph of a node under load, and where the time of a transaction goes (NODES_PROFILED=1 WORKLOAD=ethereum)
 	@tests/bench/profile.sh $(or $(NODES_PROFILED),1) $(or $(WORKLOAD),ethereum)

@@ -5,6 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
+use crate::tls;
+
 /// Speaks to one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
@@ -14,7 +16,7 @@ pub(crate) struct Client {
 
 impl Client {
     pub fn new(url: &str) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).no_proxy().build()?;
+        let http = tls::client::http().timeout(Duration::from_secs(30)).no_proxy().build()?;
         Ok(Self { http, url: url.to_owned() })
     }
 

@@ -47,6 +47,16 @@ pub fn mono_ms() -> Millis {
     SystemClock.mono_ms()
 }
 
+/// Monotonic time of the system, as fine as it is.
+pub fn mono() -> Duration {
+    SystemClock.mono()
+}
+
+/// Time since the Unix epoch, as fine as the system has it.
+pub fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Wall time of the system.
 pub fn wall_ms() -> Millis {
     SystemClock.wall_ms()

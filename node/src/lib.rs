@@ -20,4 +20,5 @@ pub mod proposer;
 pub mod rpc;
 pub mod service;
 pub mod sync;
+pub mod tls;
 pub mod validators;

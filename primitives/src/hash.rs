@@ -2,8 +2,8 @@
 //! Inside the EVM everything stays Keccak.
 
 use alloy_primitives::B256;
+use ring::digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::layout::Layout;
 
@@ -25,7 +25,7 @@ impl HashFn {
     #[must_use]
     pub fn hash(self, data: &[u8]) -> B256 {
         match self {
-            Self::Sha256 => B256::from_slice(&Sha256::digest(data)),
+            Self::Sha256 => B256::from_slice(digest::digest(&digest::SHA256, data).as_ref()),
             Self::Keccak256 => alloy_primitives::keccak256(data),
             Self::Blake3 => B256::from(*blake3::hash(data).as_bytes()),
         }

@@ -113,6 +113,24 @@ fn a_disk_that_fills_is_told_and_over_when_there_is_room_again() {
 }
 
 #[test]
+fn a_node_that_loses_its_peers_is_told_until_they_are_back() {
+    let net = Net::create(2, 30_700, &[]);
+    net.up();
+    eventually("they are connected", SOON, || {
+        let status = net.ask(0, "monitor_status", json!([]))?["result"].clone();
+        (status["peers"] == json!(1)).then_some(())
+    });
+    assert!(active(&net, 0, "peers").is_none());
+    net.kill(1);
+    let alert = fires(&net, 0, "peers");
+    assert_eq!((&alert["value"], &alert["threshold"]), (&json!(0.0), &json!(1.0)), "{alert}");
+    let message = net.call(0, "monitor_alerts", json!([]))["recent"][0]["message"].clone();
+    assert!(message.as_str().is_some_and(|m| m.contains("check that the P2P port is reachable")), "{message}");
+    net.up();
+    ends(&net, 0, "peers");
+}
+
+#[test]
 fn memory_that_runs_out_is_told() {
     let net = Net::create(1, 26_500, &[]);
     let path = net.dir().join("nodes/node0/node.toml");

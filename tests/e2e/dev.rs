@@ -65,7 +65,7 @@ impl Dev {
 
 /// Without connections kept: a node that was restarted does not know them.
 fn client() -> reqwest::Client {
-    let builder = reqwest::Client::builder().timeout(Duration::from_secs(20)).pool_max_idle_per_host(0);
+    let builder = basalt_node::tls::client::http().timeout(Duration::from_secs(20)).pool_max_idle_per_host(0);
     builder.build().expect("a client")
 }
 

@@ -1,6 +1,7 @@
 //! End to end: real processes, started by the command line from nothing, with real keys, disks and sockets.
 
 mod alerts;
+mod authority;
 mod bad_input;
 mod bench;
 mod dev;
@@ -17,7 +18,9 @@ mod release;
 #[path = "override.rs"]
 mod set_override;
 mod survival;
+mod tls;
 mod top;
+mod traces;
 mod transactions;
 mod validators;
 mod wallet;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     net::{Net, basalt_err, basalt_ok, eventually},
+    process::Proc,
     wallet::Wallet,
 };
 
@@ -207,6 +209,41 @@ fn a_killed_node_and_a_stalled_quorum_are_told_by_the_others_and_over_when_they_
     });
     let names: BTreeSet<_> = resolved.iter().filter_map(|d| d.event["subject"].as_str()).collect();
     assert_eq!(names, BTreeSet::from(["node2", "node3"]));
+}
+
+#[test]
+fn monitoring_that_is_switched_off_is_off_and_says_so() {
+    let net = Net::create(1, 30_800, &[]);
+    let off = [("BASALT_MONITOR_ENABLED", Path::new("false")), ("BASALT_METRICS_ENABLED", Path::new("false"))];
+    let _node = Proc::node(&net, 0, &[], &off);
+    eventually("it answers", SOON, || net.ask(0, "eth_chainId", json!([])));
+    let refused = net.ask(0, "monitor_tps", json!([])).expect("an answer");
+    assert!(
+        refused["error"]["message"].as_str().is_some_and(|m| m.contains("`monitor` is not served here")),
+        "{refused}"
+    );
+    assert_eq!(net.get(&format!("{}/api/v1/status", net.url(0))).expect("an answer").0, 404);
+    assert!(net.get("http://127.0.0.1:30820/metrics").is_none(), "there is no metrics port");
+    send(&net, &mut Wallet::dev(5), 1);
+    net.wait_height(0, 1, SOON);
+    let log = fs::read_to_string(net.dir().join("nodes/node0/node.log")).expect("a log");
+    assert!(log.contains("monitoring is off: no alert will fire"), "{log}");
+}
+
+#[test]
+fn the_log_is_json_line_by_line_where_that_is_wished() {
+    let net = Net::create(1, 30_900, &[]);
+    let _node = Proc::node(&net, 0, &[], &[("BASALT_LOG_FORMAT", Path::new("json"))]);
+    eventually("it answers", SOON, || net.ask(0, "eth_chainId", json!([])));
+    assert_eq!(net.call(0, "admin_setLogLevel", json!(["info,basalt_node::rpc=debug"])), "info,basalt_node::rpc=debug");
+    let log = || fs::read_to_string(net.dir().join("nodes/node0/node.log")).expect("a log");
+    eventually("the change is told", SOON, || log().contains("log level changed").then_some(()));
+    for line in log().lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let texts = [&line["timestamp"], &line["level"], &line["target"]];
+        assert!(texts.iter().all(|t| t.is_string()) && line["fields"].is_object(), "{line}");
+    }
+    assert!(log().contains("\"level\":\"WARN\"") && log().contains("a development network"), "{}", log());
 }
 
 /// Changes a node's settings.

@@ -73,7 +73,7 @@ impl Net {
         let followers: u16 = at.and_then(|i| more.get(i + 1)?.parse().ok()).unwrap_or(0);
         let nodes = (0..validators + followers).map(|i| format!("http://127.0.0.1:{}", port + i)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-        let http = reqwest::Client::builder()
+        let http = basalt_node::tls::client::http()
             .timeout(Duration::from_secs(10))
             .pool_max_idle_per_host(0)
             .no_proxy()

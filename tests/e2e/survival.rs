@@ -132,7 +132,7 @@ fn a_follower_started_late_syncs_without_voting() {
 
 fn reqwest_receipt(url: &str, hash: &str) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    let http = reqwest::Client::builder().no_proxy().build().expect("client");
+    let http = basalt_node::tls::client::http().no_proxy().build().expect("client");
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionReceipt", "params": [hash] });
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {

@@ -38,7 +38,7 @@ type Case = (&'static str, fn() -> Work);
 const CASES: &[Case] = &[
     ("decode-native", || decode(natives(256))),
     ("decode-ethereum", || decode(ethereums(256))),
-    ("verify-batch", || verify(natives(256))),
+    ("verify-batch", || verify(natives(512))),
     ("recover", || verify(ethereums(64))),
     ("transactions-root", hash_tree),
     ("pool-insert", pool_insert),

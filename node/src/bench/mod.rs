@@ -250,7 +250,7 @@ async fn measured(
     load: Load,
     shared: &Shared,
 ) -> anyhow::Result<((Instant, Instant), Vec<NodeUsage>)> {
-    let http = reqwest::Client::builder().timeout(Duration::from_secs(10)).no_proxy().build()?;
+    let http = crate::tls::client::http().timeout(Duration::from_secs(10)).no_proxy().build()?;
     let before = usage::snapshot(&http, &plan.nodes).await;
     let done = AtomicBool::new(false);
     let start = Instant::now();

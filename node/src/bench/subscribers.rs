@@ -7,9 +7,17 @@ use std::sync::{
 
 use anyhow::{Context as _, bail};
 use futures::{SinkExt as _, StreamExt as _};
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, task::JoinSet};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinSet,
+};
+use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+use crate::tls;
 
 /// Subscriptions of one connection.
 const PER_CONNECTION: usize = 20;
@@ -25,12 +33,11 @@ pub(super) struct Subscribers {
 impl Subscribers {
     /// Opens `count` subscriptions to a node, half of them to heads, half to logs.
     pub async fn start(rpc: &str, count: usize) -> anyhow::Result<Self> {
-        let host = rpc.strip_prefix("http://").context("subscriptions need an address that begins with http://")?;
-        let host = host.trim_end_matches('/').to_owned();
+        let url = reqwest::Url::parse(rpc).with_context(|| format!("{rpc} is no address"))?;
         let told = Arc::new(AtomicU64::new(0));
         let mut tasks = JoinSet::new();
         for first in (0..count).step_by(PER_CONNECTION) {
-            let socket = subscribe(&host, first, PER_CONNECTION.min(count - first)).await?;
+            let socket = subscribe(&url, first, PER_CONNECTION.min(count - first)).await?;
             tasks.spawn(read(socket, Arc::clone(&told)));
         }
         Ok(Self { _tasks: tasks, told })
@@ -42,12 +49,29 @@ impl Subscribers {
     }
 }
 
-type Socket = WebSocketStream<TcpStream>;
+/// A connection, with TLS or without.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-async fn subscribe(host: &str, first: usize, count: usize) -> anyhow::Result<Socket> {
-    let tcp = TcpStream::connect(host).await.with_context(|| format!("no connection to {host}"))?;
+type Socket = WebSocketStream<Box<dyn Stream>>;
+
+async fn connect(url: &reqwest::Url) -> anyhow::Result<Box<dyn Stream>> {
+    let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+    let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let tcp =
+        TcpStream::connect((name.as_str(), port)).await.with_context(|| format!("no connection to {host}:{port}"))?;
     tcp.set_nodelay(true)?;
-    let (mut socket, _) = client_async(format!("ws://{host}/"), tcp)
+    if url.scheme() != "https" {
+        return Ok(Box::new(tcp));
+    }
+    let connector = TlsConnector::from(Arc::new(tls::client::current()));
+    let name = ServerName::try_from(name).with_context(|| format!("{host} is no name of a server"))?;
+    Ok(Box::new(connector.connect(name, tcp).await.with_context(|| format!("no TLS with {host}:{port}"))?))
+}
+
+async fn subscribe(url: &reqwest::Url, first: usize, count: usize) -> anyhow::Result<Socket> {
+    let host = url.authority();
+    let (mut socket, _) = client_async(format!("ws://{host}/"), connect(url).await?)
         .await
         .with_context(|| format!("{host} takes no further WebSocket; raise rpc.max_websockets"))?;
     for n in first..first + count {

@@ -23,6 +23,9 @@ pub(super) enum ConfigCommand {
 pub(super) fn run(command: &ConfigCommand) -> anyhow::Result<()> {
     let ConfigCommand::Check { file, json } = command;
     let config = config::load(file, std::env::vars(), &[])?;
+    for server in crate::service::tls_servers(&config)?.all() {
+        server.check(crate::tls::server::now_s())?;
+    }
     let spec = crate::service::read_genesis(&config.genesis)?;
     if *json {
         println!("{}", serde_json::to_string_pretty(&config)?);

@@ -15,7 +15,7 @@ pub(super) struct HealthArgs {
 
 pub(super) fn run(args: &HealthArgs) -> anyhow::Result<()> {
     let ask = async {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(3)).build()?;
+        let client = crate::tls::client::http().timeout(Duration::from_secs(3)).build()?;
         let answer = client
             .get(&args.url)
             .send()

@@ -21,6 +21,8 @@ use clap::{Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    tls: crate::tls::client::TlsArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,7 +60,18 @@ enum Command {
 /// Runs the command line; the exit code for the process.
 pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let result = match cli.command {
+    let result = cli.tls.apply().and_then(|()| run(cli.command));
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Network(c) => network::run(c),
         Command::Dev(a) => dev::run(&a),
         Command::Node(a) => node::run(a),
@@ -70,13 +83,6 @@ pub fn main() -> std::process::ExitCode {
         Command::Top(a) => top::run(&a),
         Command::Config(c) => config::run(&c),
         Command::Health(a) => health::run(&a),
-    };
-    match result {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            std::process::ExitCode::FAILURE
-        }
     }
 }
 

@@ -28,6 +28,9 @@ pub enum ConfigError {
         /// What is wrong with it, with line and column where there are any.
         problem: String,
     },
+    /// Settings of traces.
+    #[error("config {0}")]
+    Tracing(#[from] crate::monitor::traces::TracingError),
     /// A value out of its range.
     #[error("config `{key}` {problem}")]
     Value {
@@ -39,7 +42,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 42] = [
+const KEYS: [(&str, &str); 57] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -55,7 +58,15 @@ const KEYS: [(&str, &str); 42] = [
     ("rpc", "hosts"),
     ("rpc", "stall_after_ms"),
     ("rpc", "admin"),
+    ("rpc", "tls_certificate"),
+    ("rpc", "tls_key"),
+    ("rpc", "tls_client_ca"),
+    ("metrics", "enabled"),
     ("metrics", "listen"),
+    ("metrics", "tls_certificate"),
+    ("metrics", "tls_key"),
+    ("metrics", "tls_client_ca"),
+    ("monitor", "enabled"),
     ("monitor", "tps_upper"),
     ("monitor", "tps_lower"),
     ("monitor", "tps_window_seconds"),
@@ -67,6 +78,13 @@ const KEYS: [(&str, &str); 42] = [
     ("monitor", "min_peers"),
     ("monitor", "webhook_private_targets"),
     ("monitor", "organisation"),
+    ("tracing", "endpoint"),
+    ("tracing", "sample_rate"),
+    ("tracing", "max_in_flight"),
+    ("tracing", "max_queued"),
+    ("tracing", "max_batch"),
+    ("tracing", "flush_ms"),
+    ("tracing", "timeout_ms"),
     ("consensus", "override"),
     ("mempool", "max_transactions"),
     ("mempool", "max_mib"),
@@ -85,7 +103,10 @@ const KEYS: [(&str, &str); 42] = [
 ];
 
 /// Variables with our prefix that are not configuration.
-const NOT_CONFIG: [&str; 8] = [
+const NOT_CONFIG: [&str; 11] = [
+    "BASALT_TLS_CA",
+    "BASALT_TLS_CERT",
+    "BASALT_TLS_KEY",
     "BASALT_PASSPHRASE",
     "BASALT_FIXTURES",
     "BASALT_BLESS",

@@ -17,7 +17,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use layers::{ConfigError, load};
 
-use crate::monitor::{config::MonitorConfig, logging::LogConfig};
+use crate::{
+    monitor::{config::MonitorConfig, logging::LogConfig, traces::TracingConfig},
+    tls::TlsFiles,
+};
 
 /// Settings of one node. Paths are relative to the file they stand in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +46,9 @@ pub struct NodeConfig {
     /// Alerts.
     #[serde(default)]
     pub monitor: MonitorConfig,
+    /// Traces of transactions.
+    #[serde(default, skip_serializing_if = "TracingConfig::is_default")]
+    pub tracing: TracingConfig,
     /// What the operators have agreed on outside the chain.
     #[serde(default, skip_serializing_if = "Consensus::is_empty")]
     pub consensus: Consensus,
@@ -157,6 +163,15 @@ pub struct Rpc {
     /// loopback, or in a development network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub admin: Option<bool>,
+    /// Certificate chain (PEM) to speak TLS with; none: plain HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities (PEM) whose certificates clients must show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for Rpc {
@@ -168,6 +183,9 @@ impl Default for Rpc {
             hosts: Vec::new(),
             stall_after_ms: 30_000,
             admin: None,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
         }
     }
 }
@@ -176,14 +194,52 @@ impl Default for Rpc {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Metrics {
+    /// Off: no metrics port.
+    pub enabled: bool,
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Certificate chain (PEM) to speak TLS with; none: plain HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities (PEM) whose certificates clients must show.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<PathBuf>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9545)) }
+        Self {
+            enabled: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 9545)),
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
+        }
     }
+}
+
+impl Rpc {
+    /// The files of TLS, if it is spoken.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsFiles> {
+        tls_files(&self.tls_certificate, &self.tls_key, &self.tls_client_ca)
+    }
+}
+
+impl Metrics {
+    /// The files of TLS, if it is spoken.
+    #[must_use]
+    pub fn tls(&self) -> Option<TlsFiles> {
+        tls_files(&self.tls_certificate, &self.tls_key, &self.tls_client_ca)
+    }
+}
+
+fn tls_files(certificate: &Option<PathBuf>, key: &Option<PathBuf>, client_ca: &Option<PathBuf>) -> Option<TlsFiles> {
+    let (certificate, key) = certificate.clone().zip(key.clone())?;
+    Some(TlsFiles { certificate, key, client_ca: client_ca.clone() })
 }
 
 /// Mempool limits.
@@ -278,11 +334,25 @@ impl Storage {
     }
 }
 
+/// What is wrong with a part of the settings of TLS.
+const TLS_HALF: &str =
+    "and tls_key belong together, and tls_client_ca needs both: set the missing one, or none for plain HTTP";
+
 impl NodeConfig {
     /// Makes every path absolute, against the folder of the file it was read from.
     pub(crate) fn resolve(&mut self, base: &Path) {
         let paths = [&mut self.genesis, &mut self.data_dir, &mut self.keys.node];
-        let optional = [self.keys.validator.as_mut(), self.keys.passphrase_file.as_mut()];
+        let (rpc, metrics) = (&mut self.rpc, &mut self.metrics);
+        let optional = [
+            self.keys.validator.as_mut(),
+            self.keys.passphrase_file.as_mut(),
+            rpc.tls_certificate.as_mut(),
+            rpc.tls_key.as_mut(),
+            rpc.tls_client_ca.as_mut(),
+            metrics.tls_certificate.as_mut(),
+            metrics.tls_key.as_mut(),
+            metrics.tls_client_ca.as_mut(),
+        ];
         let optional = optional.into_iter().flatten().chain(&mut self.consensus.override_files);
         for p in paths.into_iter().chain(optional) {
             if p.is_relative() {
@@ -312,6 +382,16 @@ impl NodeConfig {
             return field("storage", "needs cache_mib ≥ 1, write_buffer_mib ≥ 4 and max_open_files ≥ 32");
         }
         self.monitor.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
+        self.tracing.check()?;
+        let half = |certificate: &Option<PathBuf>, key: &Option<PathBuf>, ca: &Option<PathBuf>| {
+            certificate.is_some() != key.is_some() || (ca.is_some() && key.is_none())
+        };
+        if half(&self.rpc.tls_certificate, &self.rpc.tls_key, &self.rpc.tls_client_ca) {
+            return field("rpc.tls_certificate", TLS_HALF);
+        }
+        if half(&self.metrics.tls_certificate, &self.metrics.tls_key, &self.metrics.tls_client_ca) {
+            return field("metrics.tls_certificate", TLS_HALF);
+        }
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ use futures::{FutureExt as _, channel::oneshot, future::BoxFuture};
 
 use crate::{
     ingress::{Admission, Ingress, IngressEvents},
+    monitor::traces::Arrival,
     rpc::{
         BlockEvent,
         ports::{SubmitError, TxSubmitter},
@@ -178,8 +179,12 @@ pub struct Settling {
 }
 
 impl TxSubmitter for Settling {
-    fn submit(&self, raw: Vec<basalt_primitives::Bytes>) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>> {
-        let (submitted, devnet) = (self.ingress.submit(raw), Arc::clone(&self.devnet));
+    fn submit(
+        &self,
+        raw: Vec<basalt_primitives::Bytes>,
+        arrival: Option<Arrival>,
+    ) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>> {
+        let (submitted, devnet) = (self.ingress.submit(raw, arrival), Arc::clone(&self.devnet));
         async move {
             let answers = submitted.await;
             if answers.iter().any(Result::is_ok) {

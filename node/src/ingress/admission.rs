@@ -12,6 +12,7 @@ use crate::{
     chain::Chain,
     clock::SharedClock,
     mempool::{AccountView, Lane, Origin, PoolContext, PoolError, SharedPool, is_system_contract},
+    monitor::traces::Steps,
     proposer,
     rpc::ports::SubmitError,
 };
@@ -37,6 +38,8 @@ pub struct Checked {
     verified: Vec<Result<Transaction, TxError>>,
     /// Who brought each of `verified`.
     origins: Vec<Origin>,
+    /// When each step was done.
+    steps: Steps,
 }
 
 impl Admission {
@@ -47,13 +50,14 @@ impl Admission {
 
     /// As [`Self::admit`], each batch with who brought it.
     pub fn admit_from(&self, batches: Vec<(Vec<Bytes>, Origin)>) -> Vec<Vec<Admitted>> {
-        self.admit_checked(self.check(batches))
+        self.admit_checked(self.check(batches)).0
     }
 
     /// Decodes batches, each with who brought it, and checks all signatures together: all of the way in that needs neither the
     /// state nor the order of arrival.
     #[must_use]
     pub fn check(&self, batches: Vec<(Vec<Bytes>, Origin)>) -> Checked {
+        let taken = self.clock.mono();
         let (mut unverified, mut origins) = (Vec::new(), Vec::new());
         let places = batches
             .into_iter()
@@ -63,14 +67,19 @@ impl Admission {
                 places
             })
             .collect();
-        Checked { places, verified: tx::verify_all(unverified), origins }
+        let decoded = self.clock.mono();
+        let verified = tx::verify_all(unverified);
+        let steps = Steps { taken, decoded, verified: self.clock.mono(), ..Steps::default() };
+        Checked { places, verified, origins, steps }
     }
 
-    /// Admits what was checked; answers in the same places.
-    pub fn admit_checked(&self, checked: Checked) -> Vec<Vec<Admitted>> {
+    /// Admits what was checked; answers in the same places, and when each step was done.
+    pub fn admit_checked(&self, checked: Checked) -> (Vec<Vec<Admitted>>, Steps) {
+        let turn = self.clock.mono();
         let admitted = self.insert_verified(checked.verified, &checked.origins);
         let look_up = |place: Result<usize, SubmitError>| place.and_then(|i| admitted[i].clone());
-        checked.places.into_iter().map(|batch| batch.into_iter().map(look_up).collect()).collect()
+        let answers = checked.places.into_iter().map(|batch| batch.into_iter().map(look_up).collect()).collect();
+        (answers, Steps { turn, admitted: self.clock.mono(), ..checked.steps })
     }
 
     fn decode(&self, raw: Bytes, into: &mut Vec<Unverified>) -> Result<usize, SubmitError> {

@@ -20,6 +20,7 @@ pub use self::{
 use crate::{
     driver::runtime::DriverHandle,
     mempool::{Journal, Origin},
+    monitor::traces::{Arrival, Source, Steps, Taken, Tracer},
     network::{BatchId, BatchVerdict, NetworkHandle},
     rpc::ports::{SubmitError, TxSubmitter},
 };
@@ -48,6 +49,8 @@ type Answer = Vec<Result<B256, SubmitError>>;
 struct Batch {
     raws: Vec<Bytes>,
     from: From,
+    /// When it came; only while transactions are traced.
+    arrival: Option<Arrival>,
 }
 
 enum From {
@@ -74,6 +77,7 @@ impl From {
 pub struct Ingress {
     rpc: Sender<Batch>,
     peers: Sender<Batch>,
+    traced: bool,
 }
 
 /// What the ingress threads work with.
@@ -88,6 +92,8 @@ pub struct Parts {
     pub events: Arc<dyn IngressEvents>,
     /// Where what came by RPC is written down; `None`: nowhere.
     pub journal: Option<Journal>,
+    /// Follows some of the transactions; `None`: none.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Ingress {
@@ -95,6 +101,7 @@ impl Ingress {
     pub fn start(parts: Parts) -> std::io::Result<Self> {
         let (rpc, rpc_in) = bounded(RPC_QUEUE);
         let (peers, peers_in) = bounded(PEER_QUEUE);
+        let traced = parts.tracer.is_some();
         let helpers = rayon::ThreadPoolBuilder::new()
             .thread_name(|n| format!("ingress-{n}"))
             .start_handler(|_| stand_back())
@@ -109,7 +116,7 @@ impl Ingress {
             admit(parts, &in_order);
         };
         thread::Builder::new().name("ingress".into()).spawn(admit)?;
-        Ok(Self { rpc, peers })
+        Ok(Self { rpc, peers, traced })
     }
 
     /// Takes in what the journal kept, and then writes the journal anew with what still waits: what has found its way into a
@@ -118,7 +125,7 @@ impl Ingress {
         let mut chunks = raws.chunks(BATCH).peekable();
         while let Some(chunk) = chunks.next() {
             let from = From::Journal { last: chunks.peek().is_none() };
-            if self.rpc.send(Batch { raws: chunk.to_vec(), from }).is_err() {
+            if self.rpc.send(Batch { raws: chunk.to_vec(), from, arrival: self.arrival() }).is_err() {
                 // The node is stopping; the journal stays as it is.
                 return;
             }
@@ -128,16 +135,22 @@ impl Ingress {
     /// Takes a batch of a peer; false when the queue is full and it was dropped.
     #[must_use]
     pub fn from_peer(&self, id: BatchId, raws: Vec<Bytes>) -> bool {
-        self.peers.try_send(Batch { raws, from: From::Peer(id) }).is_ok()
+        self.peers.try_send(Batch { raws, from: From::Peer(id), arrival: self.arrival() }).is_ok()
+    }
+
+    /// That a batch comes now, if anybody wants to know.
+    fn arrival(&self) -> Option<Arrival> {
+        self.traced.then(|| Arrival::now(None))
     }
 }
 
 impl TxSubmitter for Ingress {
-    fn submit(&self, raw: Vec<Bytes>) -> BoxFuture<'static, Answer> {
+    fn submit(&self, raw: Vec<Bytes>, arrival: Option<Arrival>) -> BoxFuture<'static, Answer> {
         let count = raw.len();
         let unavailable = move |why: &str| (0..count).map(|_| Err(SubmitError::Unavailable(why.to_owned()))).collect();
         let (answer, result) = oneshot::channel();
-        match self.rpc.try_send(Batch { raws: raw, from: From::Rpc(answer) }) {
+        let arrival = arrival.or_else(|| self.arrival());
+        match self.rpc.try_send(Batch { raws: raw, from: From::Rpc(answer), arrival }) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
                 let answer = unavailable("the node is busy with transactions; send them again in a moment");
@@ -158,8 +171,10 @@ fn stand_back() {
     }
 }
 
-/// Batches on their way: who brought them, and where they come out when their signatures are checked.
-type Underway = (Vec<From>, Receiver<Checked>);
+/// How a batch came.
+type Came = (From, Option<Arrival>);
+/// Batches on their way: how they came, and where they come out when their signatures are checked.
+type Underway = (Vec<Came>, Receiver<Checked>);
 
 /// Takes batches from both queues and has them checked; hands them on in the order in which they came.
 fn gather(
@@ -183,7 +198,7 @@ fn gather(
             batches.push(more);
         }
         let (raws, origins): (Vec<_>, Vec<_>) =
-            batches.into_iter().map(|b| ((b.raws, b.from.origin()), b.from)).unzip();
+            batches.into_iter().map(|b| ((b.raws, b.from.origin()), (b.from, b.arrival))).unzip();
         let (done, checked) = bounded(1);
         let admission = admission.clone();
         helpers.spawn(move || drop(done.send(admission.check(raws))));
@@ -201,8 +216,12 @@ fn admit(mut parts: Parts, in_order: &Receiver<Underway>) {
 }
 
 impl Parts {
-    fn take(&mut self, checked: Checked, origins: Vec<From>) {
-        let admitted = self.admission.admit_checked(checked);
+    fn take(&mut self, checked: Checked, came: Vec<Came>) {
+        let (admitted, steps) = self.admission.admit_checked(checked);
+        if let Some(tracer) = &self.tracer {
+            trace(tracer, steps, &admitted, &came);
+        }
+        let origins: Vec<From> = came.into_iter().map(|(from, _)| from).collect();
         let taken = |keep: fn(&From) -> bool| -> Vec<Arc<Transaction>> {
             let batches = admitted.iter().zip(&origins).filter(|(_, from)| keep(from));
             batches.flat_map(|(results, _)| results.iter().flatten()).cloned().collect()
@@ -254,6 +273,19 @@ impl Parts {
             );
             self.journal = None;
         }
+    }
+}
+
+/// Tells of the transactions of some batches, each with how it came.
+fn trace(tracer: &Tracer, steps: Steps, admitted: &[Vec<Admitted>], came: &[Came]) {
+    for (results, (from, arrival)) in admitted.iter().zip(came) {
+        let source = match from {
+            From::Rpc(_) => Source::Rpc,
+            From::Peer(_) => Source::Peer,
+            From::Journal { .. } => Source::Journal,
+        };
+        let taken = results.iter().map(|r| Taken { source, arrival: *arrival, result: r.as_ref().map(|tx| tx.hash()) });
+        tracer.taken(steps, taken);
     }
 }
 

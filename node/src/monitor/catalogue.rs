@@ -37,6 +37,11 @@ fn touch(m: &Metrics) {
     m.alerts_active(std::iter::empty());
     m.alert(AlertKind::Disk, AlertState::Firing);
     m.webhook("delivered");
+    m.tls_handshake("ok");
+    m.tls_reload("renewed");
+    m.certificate("of rpc", 1);
+    m.trace("begun");
+    m.trace_spans("exported", 1);
     let moved = Some(Transfer { in_bytes: 1, out_bytes: 1, ..Transfer::default() });
     m.view(&View { resources: Resources { io: moved, network: moved, ..Resources::default() }, ..View::default() });
 }

@@ -11,6 +11,8 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MonitorConfig {
+    /// Off: nothing is watched, no alert ever fires, other nodes hear nothing of this one, and `monitor_` is not served.
+    pub enabled: bool,
     /// Name of the organisation that runs this node, for people; nobody verifies it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub organisation: String,
@@ -42,6 +44,7 @@ pub struct MonitorConfig {
 impl Default for MonitorConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             organisation: String::new(),
             tps_upper: None,
             tps_lower: None,

@@ -109,6 +109,11 @@ struct Outcome {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    certificate: String,
+}
+
 /// What a committed and executed block tells.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BlockStats {
@@ -155,6 +160,12 @@ pub struct Metrics {
     alerts_active: Family<Alert, Gauge>,
     alerts: Family<AlertChange, Counter>,
     webhooks: Family<Outcome, Counter>,
+    traces: Family<Outcome, Counter>,
+    trace_spans: Family<Outcome, Counter>,
+    traces_in_flight: Gauge,
+    tls_handshakes: Family<Outcome, Counter>,
+    tls_reloads: Family<Outcome, Counter>,
+    certificates: Family<Named, Gauge>,
     committed_round: Gauge,
     round: Gauge,
     round_changes: Counter,
@@ -275,6 +286,38 @@ impl Metrics {
                 r,
                 "webhook_deliveries",
                 "Webhook deliveries by result (delivered, retried, failed, dropped)",
+                Family::default(),
+            ),
+            traces: add(
+                r,
+                "transaction_traces",
+                "Traces of transactions by result (begun, left_out, executed, refused, waiting, dropped)",
+                Family::default(),
+            ),
+            trace_spans: add(
+                r,
+                "trace_spans",
+                "Spans sent to the collector of traces, by result (exported, refused, failed)",
+                Family::default(),
+            ),
+            traces_in_flight: add(r, "traces_in_flight", "Transactions that are being traced", Gauge::default()),
+            tls_handshakes: add(
+                r,
+                "tls_handshakes",
+                "TLS handshakes with clients by result (ok, failed)",
+                Family::default(),
+            ),
+            tls_reloads: add(
+                r,
+                "tls_reloads",
+                "TLS files that were new, by result (renewed, refused)",
+                Family::default(),
+            ),
+            certificates: add_in(
+                r,
+                "certificate_remaining",
+                Unit::Seconds,
+                "Time until a certificate in use ends; negative once it has",
                 Family::default(),
             ),
             committed_round: add(
@@ -462,6 +505,38 @@ impl Metrics {
     /// What became of a delivery to a webhook.
     pub fn webhook(&self, result: &'static str) {
         self.webhooks.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// What became of a transaction's trace.
+    pub fn trace(&self, result: &'static str) {
+        self.traces.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// What became of spans that were sent.
+    pub fn trace_spans(&self, result: &'static str, count: usize) {
+        if count > 0 {
+            self.trace_spans.get_or_create(&Outcome { result }).inc_by(count as u64);
+        }
+    }
+
+    /// Transactions that are being traced.
+    pub fn traces_in_flight(&self, count: usize) {
+        self.traces_in_flight.set(to_i64(count as u64));
+    }
+
+    /// A client's TLS handshake ended.
+    pub fn tls_handshake(&self, result: &'static str) {
+        self.tls_handshakes.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// TLS files were new.
+    pub fn tls_reload(&self, result: &'static str) {
+        self.tls_reloads.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// A certificate in use ends in so many seconds.
+    pub fn certificate(&self, name: &str, seconds_left: i64) {
+        self.certificates.get_or_create(&Named { certificate: name.to_owned() }).set(seconds_left);
     }
 
     /// The round that consensus is in.

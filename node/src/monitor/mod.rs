@@ -22,6 +22,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 mod tps;
+pub mod traces;
 pub mod webhook;
 
 pub use metrics::{BlockStats, Direction, Metrics, NodeLabels};

@@ -17,10 +17,16 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use super::Metrics;
-use crate::rpc::{App, http::health_router};
+use crate::{
+    rpc::{App, http::health_router},
+    tls::{TlsServer, listener::Bounded},
+};
 
 /// A scrape within this of the last one gets the same text, so that a scraper gone wild costs nothing.
 const CACHE_FOR: Duration = Duration::from_millis(250);
+
+/// Connections at once: scrapers and health checks are few. Further ones wait.
+const MAX_CONNECTIONS: usize = 256;
 
 /// Why the metrics server could not start or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +41,9 @@ pub enum MetricsServeError {
 
 /// The metrics server, listening.
 pub struct MetricsServer {
-    listener: TcpListener,
+    tcp: TcpListener,
+    tls: Option<Arc<TlsServer>>,
+    metrics: Arc<Metrics>,
     router: Router,
 }
 
@@ -51,23 +59,30 @@ impl MetricsServer {
         metrics: Arc<Metrics>,
         app: Option<Arc<App>>,
     ) -> Result<Self, MetricsServeError> {
-        let listener = TcpListener::bind(address).await.map_err(|e| MetricsServeError::Bind(address, e))?;
-        let source = Arc::new(Source { metrics, last: Mutex::new(None) });
+        let tcp = TcpListener::bind(address).await.map_err(|e| MetricsServeError::Bind(address, e))?;
+        let source = Arc::new(Source { metrics: Arc::clone(&metrics), last: Mutex::new(None) });
         let mut router = Router::new().route("/metrics", get(scrape)).with_state(source);
         if let Some(app) = app {
             router = router.merge(health_router(app));
         }
-        Ok(Self { listener, router })
+        Ok(Self { tcp, tls: None, metrics, router })
+    }
+
+    /// Speaks TLS, if so.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<TlsServer>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address it listens on.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.tcp.local_addr()
     }
 
     /// Serves until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), MetricsServeError> {
-        let server = axum::serve(self.listener, self.router).with_graceful_shutdown(shutdown);
+        let listener = Bounded::new(self.tcp, MAX_CONNECTIONS, self.tls, &self.metrics);
+        let server = axum::serve(listener, self.router).with_graceful_shutdown(shutdown);
         server.await.map_err(MetricsServeError::Stopped)
     }
 }

@@ -123,11 +123,33 @@ async fn prometheus_can_scrape() {
     let server = MetricsServer::bind(any, Arc::new(metrics()), None).await.expect("a free port");
     let address = server.local_addr().expect("bound");
     tokio::spawn(server.run(std::future::pending()));
-    let answer = reqwest::get(format!("http://{address}/metrics")).await.expect("an answer");
+    let answer = crate::tls::client::get(format!("http://{address}/metrics")).await.expect("an answer");
     assert!(answer.headers()["content-type"].to_str().is_ok_and(|t| t.starts_with("application/openmetrics-text")));
     let text = answer.text().await.expect("a body");
     assert_eq!(sample(&text, "basalt_up"), 1.0);
     assert!(MetricsServer::bind(address, Arc::new(metrics()), None).await.is_err(), "the port is in use");
+}
+
+#[tokio::test]
+async fn a_scraper_gone_wild_gets_the_same_text_again() {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let metrics = Arc::new(metrics());
+    let server = MetricsServer::bind(any, Arc::clone(&metrics), None).await.expect("a free port");
+    let url = format!("http://{}/metrics", server.local_addr().expect("bound"));
+    tokio::spawn(server.run(std::future::pending()));
+    let client = crate::tls::client::http().build().expect("a client");
+    let begun = std::time::Instant::now();
+    let mut texts = std::collections::BTreeSet::new();
+    for n in 0..1_000 {
+        // Each time there is something new to tell.
+        metrics.round(n);
+        let answer = client.get(&url).send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 200);
+        texts.insert(answer.text().await.expect("a body"));
+    }
+    // One text in each quarter of a second, however often it is asked for.
+    let most = begun.elapsed().as_millis() / 250 + 2;
+    assert!((texts.len() as u128) <= most, "{} texts in {:?}", texts.len(), begun.elapsed());
 }
 
 #[test]

@@ -16,6 +16,8 @@ pub struct RpcConfig {
     pub namespaces: Vec<String>,
     /// Whether callers may change what the node does: thresholds, webhooks, log level.
     pub admin: bool,
+    /// Whether transactions are traced, so that requests say when they came and which trace they belong to.
+    pub traced: bool,
     /// Most bytes of a request.
     pub max_request_bytes: usize,
     /// Most bytes of an answer, over a whole batch.
@@ -71,6 +73,7 @@ impl Default for RpcConfig {
             allowed_hosts: Vec::new(),
             namespaces: Vec::new(),
             admin: false,
+            traced: false,
             max_request_bytes: 5 * 1024 * 1024,
             max_response_bytes: 32 * 1024 * 1024,
             max_batch: 1_000,

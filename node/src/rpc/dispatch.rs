@@ -16,6 +16,7 @@ use super::{
     registry::{Answer, Call, Handler, Method, Run},
     session::Session,
 };
+use crate::monitor::traces::Arrival;
 
 /// Requests of one batch that are at work at once.
 const BATCH_CONCURRENCY: usize = 16;
@@ -31,12 +32,21 @@ struct Request {
 /// A request, or why it is none, for whoever has this id.
 type Read = Result<Request, (Value, RpcError)>;
 
+/// Who a request came from, and how.
+#[derive(Clone, Default)]
+pub struct Caller {
+    /// The WebSocket connection it came by, if it did.
+    pub session: Option<Arc<Session>>,
+    /// When it came and which trace it belongs to; only while transactions are traced.
+    pub arrival: Option<Arrival>,
+}
+
 /// Answers the bytes of a request; `None` when there is nothing to answer (notifications).
-pub async fn handle(app: &Arc<App>, session: Option<&Arc<Session>>, body: &[u8]) -> Option<Vec<u8>> {
+pub async fn handle(app: &Arc<App>, caller: &Caller, body: &[u8]) -> Option<Vec<u8>> {
     match parse(app, body) {
         Err(e) => Some(error_response(&Value::Null, &e)),
-        Ok(Value::Array(batch)) => handle_batch(app, session, batch).await,
-        Ok(value) => handle_group(app, session, vec![Request::from_value(value)]).await.pop()?,
+        Ok(Value::Array(batch)) => handle_batch(app, caller, batch).await,
+        Ok(value) => handle_group(app, caller, vec![Request::from_value(value)]).await.pop()?,
     }
 }
 
@@ -59,7 +69,7 @@ pub fn too_large(limit: usize) -> RpcError {
     )
 }
 
-async fn handle_batch(app: &Arc<App>, session: Option<&Arc<Session>>, batch: Vec<Value>) -> Option<Vec<u8>> {
+async fn handle_batch(app: &Arc<App>, caller: &Caller, batch: Vec<Value>) -> Option<Vec<u8>> {
     let limit = app.config.max_batch;
     if batch.is_empty() {
         return Some(error_response(&Value::Null, &RpcError::new(INVALID_REQUEST, "empty batch")));
@@ -68,7 +78,7 @@ async fn handle_batch(app: &Arc<App>, session: Option<&Arc<Session>>, batch: Vec
         let text = format!("batch too large: {} requests, the limit is {limit}", batch.len());
         return Some(error_response(&Value::Null, &RpcError::new(INVALID_REQUEST, text)));
     }
-    let groups = stream::iter(groups(app, batch)).map(|g| handle_group(app, session, g));
+    let groups = stream::iter(groups(app, batch)).map(|g| handle_group(app, caller, g));
     let mut answers = groups.buffered(BATCH_CONCURRENCY);
     let mut out = vec![b'['];
     while let Some(group) = answers.next().await {
@@ -104,7 +114,7 @@ fn group_method(group: &[Read]) -> Option<&String> {
 }
 
 /// Answers requests that all call the same method, in order; `None` for those that want no answer.
-async fn handle_group(app: &Arc<App>, session: Option<&Arc<Session>>, group: Vec<Read>) -> Vec<Option<Vec<u8>>> {
+async fn handle_group(app: &Arc<App>, caller: &Caller, group: Vec<Read>) -> Vec<Option<Vec<u8>>> {
     let (mut ids, mut calls, mut method) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()), None);
     for read in group {
         match read {
@@ -116,7 +126,7 @@ async fn handle_group(app: &Arc<App>, session: Option<&Arc<Session>>, group: Vec
             Err((id, e)) => return vec![Some(error_response(&id, &e))],
         }
     }
-    let answers = run(app, session, method.as_deref().unwrap_or_default(), calls).await;
+    let answers = run(app, caller, method.as_deref().unwrap_or_default(), calls).await;
     let response = |(id, answer): (Option<Value>, Answer)| {
         let id = id?;
         Some(match answer {
@@ -151,11 +161,11 @@ impl Request {
 }
 
 /// Runs one method once for each of the calls, within its time, and counts them. As many answers as calls.
-async fn run(app: &Arc<App>, session: Option<&Arc<Session>>, name: &str, calls: Vec<Value>) -> Vec<Answer> {
+async fn run(app: &Arc<App>, caller: &Caller, name: &str, calls: Vec<Value>) -> Vec<Answer> {
     let started = Instant::now();
     let (label, answers) = match app.registry.find(name) {
         Err(e) => ("unknown", vec![Err(e); calls.len()]),
-        Ok((known, method)) => (known, run_method(app, session, method, calls).await),
+        Ok((known, method)) => (known, run_method(app, caller, method, calls).await),
     };
     for answer in &answers {
         app.metrics.rpc_request(label, answer.as_ref().err().map(|e| e.code), started.elapsed());
@@ -163,8 +173,8 @@ async fn run(app: &Arc<App>, session: Option<&Arc<Session>>, name: &str, calls: 
     answers
 }
 
-async fn run_method(app: &Arc<App>, session: Option<&Arc<Session>>, method: &Method, calls: Vec<Value>) -> Vec<Answer> {
-    let call = Call { app: app.clone(), session: session.cloned() };
+async fn run_method(app: &Arc<App>, caller: &Caller, method: &Method, calls: Vec<Value>) -> Vec<Answer> {
+    let call = Call { app: app.clone(), caller: caller.clone() };
     let count = calls.len();
     let work = async {
         let values = calls.into_iter().map(|params| positional(method.params, params));

@@ -2,9 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -19,17 +17,16 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
-    serve::Listener,
 };
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
+use tokio::net::TcpListener;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{App, RpcConfig, dispatch, health, rest, session};
+use super::{App, RpcConfig, dispatch, dispatch::Caller, health, rest, session};
+use crate::{
+    monitor::traces::{Arrival, SpanContext},
+    tls::{TlsServer, listener::Bounded},
+};
 
 /// A request's body must arrive within this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -50,7 +47,8 @@ pub enum ServeError {
 
 /// The RPC server, listening.
 pub struct RpcServer {
-    listener: Bounded,
+    tcp: TcpListener,
+    tls: Option<Arc<TlsServer>>,
     app: Arc<App>,
 }
 
@@ -61,19 +59,25 @@ impl RpcServer {
             std::io::ErrorKind::AddrInUse => ServeError::InUse(address),
             _ => ServeError::Bind(address, e),
         })?;
-        let connections = Arc::new(Semaphore::new(app.config.max_connections.max(1)));
-        Ok(Self { listener: Bounded { tcp, connections }, app })
+        Ok(Self { tcp, tls: None, app })
+    }
+
+    /// Speaks TLS, if so.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<TlsServer>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// The address it listens on.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.tcp.local_addr()
+        self.tcp.local_addr()
     }
 
     /// Serves until `shutdown` is done.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        let listener = Bounded::new(self.tcp, self.app.config.max_connections, self.tls, &self.app.metrics);
         let router = router(self.app);
-        axum::serve(self.listener, router).with_graceful_shutdown(shutdown).await.map_err(ServeError::Stopped)
+        axum::serve(listener, router).with_graceful_shutdown(shutdown).await.map_err(ServeError::Stopped)
     }
 }
 
@@ -95,7 +99,8 @@ pub fn health_router(app: Arc<App>) -> Router {
     Router::new().route("/health/live", get(live)).route("/health/ready", get(ready)).with_state(app)
 }
 
-async fn rpc(State(app): State<Arc<App>>, body: Body) -> Response {
+async fn rpc(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    let arrival = app.config.traced.then(|| Arrival::now(parent_of(&headers)));
     let limit = app.config.max_request_bytes;
     let body = match tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, limit)).await {
         Ok(Ok(body)) => body,
@@ -105,10 +110,15 @@ async fn rpc(State(app): State<Arc<App>>, body: Body) -> Response {
         }
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the request's body did not arrive in time").into_response(),
     };
-    match dispatch::handle(&app, None, &body).await {
+    match dispatch::handle(&app, &Caller { session: None, arrival }, &body).await {
         Some(answer) => json_response(StatusCode::OK, answer),
         None => StatusCode::NO_CONTENT.into_response(),
     }
+}
+
+/// The trace that a request belongs to.
+fn parent_of(headers: &HeaderMap) -> Option<SpanContext> {
+    SpanContext::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 fn json_response(status: StatusCode, body: Vec<u8>) -> Response {
@@ -195,75 +205,4 @@ fn host_allowed(host: &str, allowed: &[String]) -> bool {
 fn origin_allowed(origin: &str, host: Option<&str>, allowed: &[String]) -> bool {
     let own = origin.split_once("://").is_some_and(|(_, authority)| Some(authority) == host);
     own || allowed.iter().any(|a| a == "*" || a.eq_ignore_ascii_case(origin))
-}
-
-/// A listener that accepts only so many connections at once; further ones wait in the kernel's queue.
-struct Bounded {
-    tcp: TcpListener,
-    connections: Arc<Semaphore>,
-}
-
-/// A connection with its permit.
-struct Connection {
-    tcp: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Nobody closes the semaphore; if it were closed, there would be nothing left to serve.
-        let Ok(permit) = self.connections.clone().acquire_owned().await else { return std::future::pending().await };
-        loop {
-            match self.tcp.accept().await {
-                Ok((tcp, address)) => {
-                    let _ = tcp.set_nodelay(true);
-                    return (Connection { tcp, _permit: permit }, address);
-                }
-                Err(e) => {
-                    // Out of file handles, most likely: wait until some are given back.
-                    tracing::warn!(error = %e, "the RPC server cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        self.tcp.local_addr()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
-    }
 }

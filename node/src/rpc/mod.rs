@@ -71,6 +71,13 @@ pub struct App {
     pub(crate) websockets: Arc<Semaphore>,
 }
 
+/// All namespaces but one, as [`RpcConfig::namespaces`] has them.
+#[must_use]
+pub fn namespaces_without(one: &str, devnet: bool) -> Vec<String> {
+    let all = methods::registry(&RpcConfig::default(), devnet);
+    all.namespaces().into_iter().filter(|n| *n != one).map(str::to_owned).collect()
+}
+
 impl App {
     /// Puts the parts together.
     #[must_use]

@@ -10,15 +10,15 @@ use futures::future::BoxFuture;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{App, RpcError, session::Session};
+use super::{App, RpcError, dispatch::Caller};
 
 /// What a handler is given beside its parameters.
 #[derive(Clone)]
 pub struct Call {
     /// The node.
     pub app: Arc<App>,
-    /// The WebSocket connection it came by, if it did.
-    pub session: Option<Arc<Session>>,
+    /// Who calls.
+    pub caller: Caller,
 }
 
 /// A handler's answer, serialised once.

@@ -23,6 +23,7 @@ use tokio::{
 
 use super::{
     App, RpcError, dispatch,
+    dispatch::Caller,
     error::METHOD_NOT_FOUND,
     events::{BlockEvent, Event},
     filters::new_id,
@@ -30,6 +31,7 @@ use super::{
     logs::{FilterArgs, LogFilter},
     methods,
 };
+use crate::monitor::traces::Arrival;
 
 /// How often a silent client is pinged; one that is silent for two of these is gone.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -280,12 +282,14 @@ async fn receive(
         Message::Ping(_) | Message::Pong(_) => return Ok(()),
         Message::Close(_) => return Err(End::Gone),
     };
+    let arrival = app.config.traced.then(|| Arrival::now(None));
+    let caller = Caller { session: Some(session.clone()), arrival };
     if body.windows(SUBSCRIBE.len()).any(|w| w == SUBSCRIBE) {
-        let answer = dispatch::handle(app, Some(session), &body).await;
+        let answer = dispatch::handle(app, &caller, &body).await;
         return reply(sink, answer).await;
     }
-    let (app, session) = (app.clone(), session.clone());
-    at_work.push(Box::pin(async move { dispatch::handle(&app, Some(&session), &body).await }));
+    let app = app.clone();
+    at_work.push(Box::pin(async move { dispatch::handle(&app, &caller, &body).await }));
     Ok(())
 }
 

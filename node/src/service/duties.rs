@@ -158,7 +158,7 @@ impl Duties {
     async fn send(&self, input: Bytes) -> anyhow::Result<()> {
         let (chain, pool, key) = (self.chain.clone(), self.pool.clone(), self.key.clone());
         let raw = tokio::task::spawn_blocking(move || sign(&chain, &pool, &key, input)).await??;
-        self.ingress.submit(vec![raw]).await.into_iter().next().context("no answer from the mempool")??;
+        self.ingress.submit(vec![raw], None).await.into_iter().next().context("no answer from the mempool")??;
         Ok(())
     }
 }

@@ -27,7 +27,10 @@ use crate::{
     explain::{Recorder, Refused},
     ingress::{Ingress, IngressEvents, Repeater},
     mempool::SharedPool,
-    monitor::{BlockStats, Metrics},
+    monitor::{
+        BlockStats, Metrics,
+        traces::{self, Tracer},
+    },
     network::{BatchVerdict, NetworkEvents, NetworkHandle, Offence},
     rpc::{BlockEvent, EventHub},
 };
@@ -55,6 +58,7 @@ pub(super) struct NodeEvents {
     /// Monotonic time of the last commit plus one; 0: none yet.
     last_commit: AtomicU64,
     evidence: EvidenceBook,
+    tracer: Option<Arc<Tracer>>,
 }
 
 impl NodeEvents {
@@ -65,6 +69,7 @@ impl NodeEvents {
         metrics: Arc<Metrics>,
         executed: watch::Sender<Height>,
         evidence: EvidenceBook,
+        tracer: Option<Arc<Tracer>>,
     ) -> Self {
         Self {
             chain,
@@ -75,6 +80,7 @@ impl NodeEvents {
             recorder: Mutex::default(),
             last_commit: AtomicU64::new(0),
             evidence,
+            tracer,
         }
     }
 
@@ -110,6 +116,7 @@ impl NodeEvents {
         self.last_commit.store(clock::mono_ms() + 1, Ordering::Relaxed);
         let head = committed.head;
         self.record(committed);
+        self.trace(committed);
         self.network.announce_head(head.height().0, head.hash());
         let block = head.block.block();
         self.metrics.block(&BlockStats {
@@ -133,6 +140,21 @@ impl NodeEvents {
 }
 
 impl NodeEvents {
+    fn trace(&self, committed: &Committed<'_>) {
+        let Some(tracer) = &self.tracer else { return };
+        let header = committed.head.block.header();
+        let block = traces::Block {
+            height: header.height,
+            round: committed.head.certificate.as_ref().map(|c| c.round).unwrap_or_default(),
+            proposer: header.proposer,
+            known_for: committed.latency,
+            age: clock::wall().saturating_sub(Duration::from_millis(header.timestamp_ms)),
+            took: committed.took,
+            receipts: &committed.receipts,
+        };
+        tracer.committed(clock::mono(), &block);
+    }
+
     fn record(&self, committed: &Committed<'_>) {
         let header = committed.head.block.header();
         let round = committed.head.certificate.as_ref().map(|c| c.round).unwrap_or_default();

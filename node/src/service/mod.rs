@@ -8,6 +8,7 @@ mod duties;
 mod glue;
 mod observe;
 pub mod restore;
+mod serve;
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ use basalt_bft::Bft;
 use basalt_primitives::{Bytes, ChainSpec, SecretKey, chainspec::SpecError};
 use basalt_proto::wire::ValidatorProof;
 use basalt_storage::OpenOptions;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use crate::{
     chain::Chain,
@@ -29,15 +30,19 @@ use crate::{
     keys::{self, Passphrase},
     mempool::{Journal, MempoolConfig, SharedPool},
     monitor::{
-        self, Metrics, MetricsServer, Monitor, MonitorParts, NodeLabels,
+        self, Metrics, Monitor, MonitorParts, NodeLabels,
         alert::Origin,
         nodes::{Directory, Myself},
+        traces::{Service, Tracer},
     },
     network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle, PeerAddr},
     proposer::Proposer,
-    rpc::{App, EventHub, Ports, RpcConfig, RpcServer},
+    rpc::{App, EventHub, Ports, RpcConfig, namespaces_without},
     sync::{Blocks, Fetcher, Progress, Syncer},
+    tls::{self, TlsServer},
 };
+
+pub use serve::{TlsServers, tls_servers};
 
 /// File of the mempool's journal in the data directory.
 const JOURNAL: &str = "mempool.journal";
@@ -137,6 +142,10 @@ fn ledger_options(config: &NodeConfig) -> OpenOptions {
 
 async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
+    let tls = tls_servers(&config)?;
+    for server in tls.all() {
+        server.check(tls::server::now_s()).unwrap_or_else(|e| tracing::error!("{e}"));
+    }
     let identities = identities(&config)?;
     let options = ledger_options(&config);
     let overrides = config.consensus.overrides()?;
@@ -193,6 +202,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     };
     let evidence = EvidenceBook::open(&config.data_dir, chain.genesis)
         .with_context(|| format!("cannot read {} in {}", evidence::FILE, config.data_dir.display()))?;
+    let tracer = tracer(&config, &chain, &metrics)?;
     let node_events = Arc::new(glue::NodeEvents::new(
         chain.clone(),
         network.clone(),
@@ -200,6 +210,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         Arc::clone(&metrics),
         executed_tx,
         evidence.clone(),
+        tracer.clone(),
     ));
     let worker = Worker {
         chain: chain.clone(),
@@ -245,6 +256,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         driver: driver.clone(),
         events: node_events.clone(),
         journal,
+        tracer,
     })?;
     let replayed = ingress.clone();
     tokio::task::spawn_blocking(move || replayed.replay(&waiting));
@@ -286,7 +298,7 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
     let stop = watch::Sender::new(false);
     let ports = backend.ports(ingress, devnet);
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
-    watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), &stop);
+    watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), tls.all(), &stop);
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -296,14 +308,17 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         Arc::clone(&metrics),
         monitor,
     );
-    let servers = serve(&config, &app, &metrics, &stop).await?;
+    let servers = serve::start(&config, &app, &metrics, &tls, &stop).await?;
+    tokio::spawn(tls::server::watch(tls.all(), Arc::clone(&metrics), stop.subscribe()));
     if let Some(keep) = config.storage.kept_states() {
         tokio::spawn(crate::chain::prune_states(Arc::clone(&chain.ledger), keep));
     }
     if !chain.spec.is_devnet() {
         tokio::spawn(glue::repeat_transactions(chain.clone(), pool.clone(), network.clone()));
     }
-    tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
+    if config.metrics.enabled {
+        tokio::spawn(glue::sample(metrics, chain.clone(), pool, network.clone(), own));
+    }
     let head = chain.ledger.head();
     tracing::info!(
         name = config.name, chain = chain.spec.name, chain_id = chain.spec.chain_id, genesis = %chain.genesis,
@@ -322,6 +337,17 @@ async fn run_in(config: NodeConfig, up: impl FnOnce()) -> anyhow::Result<()> {
         tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
     }
     result
+}
+
+/// What follows transactions, if the configuration says where to send that.
+fn tracer(config: &NodeConfig, chain: &Chain, metrics: &Arc<Metrics>) -> anyhow::Result<Option<Arc<Tracer>>> {
+    let service = Service {
+        node: config.name.clone(),
+        network: chain.spec.name.clone(),
+        chain_id: chain.spec.chain_id,
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    Ok(Tracer::start(&config.tracing, service, Arc::clone(metrics), &tokio::runtime::Handle::current())?)
 }
 
 /// The monitor, before anything is told to it.
@@ -349,8 +375,12 @@ fn watch_over(
     network: &NetworkHandle,
     metrics: &Arc<Metrics>,
     (key, proof): (SecretKey, Option<ValidatorProof>),
+    tls: Vec<Arc<TlsServer>>,
     stop: &watch::Sender<bool>,
 ) {
+    if !config.monitor.enabled {
+        return tracing::warn!("monitoring is off: no alert will fire; set monitor.enabled = true to have them");
+    }
     let directory = Arc::new(Directory::new(chain.genesis, key.public_key()));
     let offsets = observe::Offsets::default();
     let watcher = observe::Watcher {
@@ -361,6 +391,7 @@ fn watch_over(
         network: network.clone(),
         directory: Arc::clone(&directory),
         offsets: Arc::clone(&offsets),
+        tls,
         data_dir: config.data_dir.clone(),
         memory_limit: config.monitor.memory_limit_mib << 20,
         node_down_ms: config.monitor.node_down_after_ms,
@@ -375,39 +406,6 @@ fn watch_over(
     let asker = observe::Asker { network: network.clone(), directory, offsets, ports: ports.clone(), key, proof, me };
     tokio::spawn(watcher.run(stop.subscribe()));
     tokio::spawn(asker.run(stop.subscribe()));
-}
-
-/// Starts the RPC and the metrics server; both end when `stop` turns true.
-async fn serve(
-    config: &NodeConfig,
-    app: &Arc<App>,
-    metrics: &Arc<Metrics>,
-    stop: &watch::Sender<bool>,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let stopped = || {
-        let mut stop = stop.subscribe();
-        async move {
-            // An error means that the sender is gone, which is a stop as well.
-            let _ = stop.wait_for(|s| *s).await;
-        }
-    };
-    let mut servers = Vec::new();
-    if config.rpc.enabled {
-        let (server, stopped) = (RpcServer::bind(config.rpc.listen, Arc::clone(app)).await?, stopped());
-        servers.push(tokio::spawn(async move {
-            if let Err(e) = server.run(stopped).await {
-                tracing::error!("{e}");
-            }
-        }));
-    }
-    let server = MetricsServer::bind(config.metrics.listen, Arc::clone(metrics), Some(Arc::clone(app))).await?;
-    let stopped = stopped();
-    servers.push(tokio::spawn(async move {
-        if let Err(e) = server.run(stopped).await {
-            tracing::error!("{e}");
-        }
-    }));
-    Ok(servers)
 }
 
 /// Waits for a signal or for the engine's thread to end, and ends the engine's thread.
@@ -451,6 +449,11 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
 fn rpc_config(config: &NodeConfig, spec: &ChainSpec) -> RpcConfig {
     RpcConfig {
         admin: config.rpc.admin.unwrap_or(spec.development || config.rpc.listen.ip().is_loopback()),
+        traced: config.tracing.is_on(),
+        namespaces: match config.monitor.enabled {
+            true => Vec::new(),
+            false => namespaces_without("monitor", spec.is_devnet()),
+        },
         cors_origins: config.rpc.cors.clone(),
         allowed_hosts: config.rpc.hosts.clone(),
         ready_max_commit_age_ms: config.rpc.stall_after_ms,

@@ -17,7 +17,7 @@ use crate::{
     clock,
     monitor::{
         Metrics, Monitor, View,
-        alert::{Fork, NodeSeen, Observation},
+        alert::{Certificate, Fork, NodeSeen, Observation},
         forks::{self, ForkView},
         nodes::{Directory, Myself, NodeView, Voter, clock_offset},
         presence::Presence,
@@ -25,6 +25,7 @@ use crate::{
     },
     network::{NetworkHandle, Offence, PeerId},
     rpc::{Ports, health, ports::ValidatorInfo},
+    tls::{self, TlsServer},
 };
 
 /// How often the node is looked at.
@@ -50,6 +51,8 @@ pub(super) struct Watcher {
     pub network: NetworkHandle,
     pub directory: Arc<Directory>,
     pub offsets: Offsets,
+    /// Whose certificates end one day.
+    pub tls: Vec<Arc<TlsServer>>,
     pub data_dir: PathBuf,
     /// Bytes; 0: none configured.
     pub memory_limit: u64,
@@ -104,14 +107,22 @@ impl Watcher {
             disk_used: disk.map(|d| d.used()),
             memory_used: (memory.limit_bytes > 0).then(|| memory.resident_bytes as f64 / memory.limit_bytes as f64),
             clock_offset_ms: view.clock_offset_ms,
-            // Come with organisation certificates.
-            certificates: Vec::new(),
+            certificates: self.certificates(),
             forks: view.forks.iter().map(Fork::from).collect(),
         }
     }
 }
 
 impl Watcher {
+    /// The certificates in use.
+    fn certificates(&self) -> Vec<Certificate> {
+        let now = tls::server::now_s();
+        let all = self.tls.iter().flat_map(|s| s.certificates());
+        let out = all.map(|(name, holds)| Certificate { name, seconds_left: holds.left(now) }).collect::<Vec<_>>();
+        out.iter().for_each(|c| self.metrics.certificate(&c.name, c.seconds_left));
+        out
+    }
+
     /// The forks that come. Without any this costs nothing.
     fn forks(&self, validators: &[ValidatorInfo], nodes: &[NodeView]) -> Vec<ForkView> {
         let head = self.ports.chain.head();

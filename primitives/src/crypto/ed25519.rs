@@ -7,8 +7,8 @@ use std::fmt;
 use alloy_primitives::Address;
 use ed25519_dalek::Signer as _;
 use ed25519_zebra as zebra;
+use ring::digest;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// An Ed25519 public key, as its 32-byte encoding.
@@ -66,10 +66,10 @@ impl PublicKey {
     /// ever being the address of an Ethereum key.
     #[must_use]
     pub fn address(&self) -> Address {
-        let mut h = Sha256::new();
+        let mut h = digest::Context::new(&digest::SHA256);
         h.update(b"basalt/address/ed25519/v1");
-        h.update(self.0);
-        Address::from_slice(&h.finalize()[12..])
+        h.update(&self.0);
+        Address::from_slice(&h.finish().as_ref()[12..])
     }
 
     /// Whether this is a point of small order, under which signatures prove nothing.

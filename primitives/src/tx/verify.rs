@@ -6,7 +6,7 @@ use super::{Payload, Transaction, TxError, Unverified, ethereum};
 use crate::crypto::ed25519;
 
 /// Native signatures are checked in batches of at most this many: larger ones gain little and lose more when one is bad.
-const BATCH: usize = 256;
+const BATCH: usize = 512;
 
 /// Recoveries given to another thread at once: fewer cost more in handing over than they save.
 const RECOVERIES: usize = 8;

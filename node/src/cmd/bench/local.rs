@@ -85,8 +85,8 @@ impl LocalSpec {
 /// The nodes of a network's folder, with their processes and data where they run on this machine.
 pub(super) fn targets(dir: &Path) -> anyhow::Result<Vec<Target>> {
     let target = |n: &crate::cmd::network::NodeEntry| Target {
-        rpc: n.rpc_url(),
-        metrics: Some(n.metrics_url()),
+        rpc: n.rpc_url(dir),
+        metrics: Some(n.metrics_url(dir)),
         pid: fs::read_to_string(n.pid_file(dir)).ok().and_then(|t| t.split_whitespace().next()?.parse().ok()),
         data: Some(n.dir(dir).join("data")).filter(|d| d.is_dir()),
     };

@@ -278,8 +278,9 @@ fn write_node(
             hosts: all.iter().filter(|n| n.host.parse::<IpAddr>().is_err()).map(|n| n.host.clone()).collect(),
             ..config::Rpc::default()
         },
-        metrics: config::Metrics { listen: node.entry.metrics },
+        metrics: config::Metrics { listen: node.entry.metrics, ..config::Metrics::default() },
         monitor: crate::monitor::config::MonitorConfig::default(),
+        tracing: crate::monitor::traces::TracingConfig::default(),
         consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
         execution: config::Execution::default(),
@@ -309,7 +310,7 @@ fn report(args: &CreateArgs, chain: &ChainSpec, manifest: &Manifest, passphrase_
         let nodes: Vec<_> = manifest
             .nodes
             .iter()
-            .map(|n| serde_json::json!({ "name": n.name, "role": n.role, "rpc": n.rpc_url(), "metrics": n.metrics_url(), "peerId": n.peer_id }))
+            .map(|n| serde_json::json!({ "name": n.name, "role": n.role, "rpc": n.rpc_url(&args.out), "metrics": n.metrics_url(&args.out), "peerId": n.peer_id }))
             .collect();
         let value = serde_json::json!({ "name": chain.name, "chainId": chain.chain_id, "genesis": genesis, "dir": args.out, "nodes": nodes });
         println!("{value}");

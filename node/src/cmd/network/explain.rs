@@ -26,7 +26,7 @@ pub(super) fn run(dir: Option<&Path>, rpc: Option<&str>, as_json: bool) -> anyho
 }
 
 async fn gather(dir: Option<&Path>, rpc: Option<&str>) -> anyhow::Result<NetworkExplanation> {
-    let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build()?;
+    let client = crate::tls::client::http().timeout(ANSWER_WITHIN).no_proxy().build()?;
     match (dir, rpc) {
         (None, Some(url)) => {
             let explanation = ask(&client, url).await?;
@@ -58,7 +58,7 @@ async fn ask_node(client: &reqwest::Client, dir: &Path, node: &NodeEntry) -> Ask
         explanation: None,
     };
     // Also when no process of ours is found: the node may have been started by other means.
-    match ask(client, &node.rpc_url()).await {
+    match ask(client, &node.rpc_url(dir)).await {
         Ok(explanation) => (asked.explanation, asked.running) = (Some(explanation), Some(true)),
         Err(e) => asked.error = Some(format!("{e:#}")),
     }

@@ -73,19 +73,22 @@ impl NodeEntry {
     }
 
     /// Where this machine reaches the node's RPC: an unspecified listen address is reached on loopback.
-    pub fn rpc_url(&self) -> String {
-        url(self.rpc)
+    pub fn rpc_url(&self, network: &Path) -> String {
+        self.url(network, "rpc", self.rpc)
     }
 
-    pub fn metrics_url(&self) -> String {
-        format!("{}/metrics", url(self.metrics))
+    pub fn metrics_url(&self, network: &Path) -> String {
+        format!("{}/metrics", self.url(network, "metrics", self.metrics))
     }
-}
 
-fn url(address: SocketAddr) -> String {
-    let mut a = address;
-    if a.ip().is_unspecified() {
-        a.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    /// The address of an interface; with TLS where the node's settings say so.
+    fn url(&self, network: &Path, section: &str, address: SocketAddr) -> String {
+        let settings = fs::read_to_string(self.config(network)).ok().and_then(|t| t.parse::<toml::Table>().ok());
+        let tls = settings.is_some_and(|s| s.get(section).is_some_and(|s| s.get("tls_certificate").is_some()));
+        let mut a = address;
+        if a.ip().is_unspecified() {
+            a.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        format!("{}://{a}", if tls { "https" } else { "http" })
     }
-    format!("http://{a}")
 }

@@ -55,7 +55,9 @@ pub(super) fn run(dir: &Path, as_json: bool) -> anyhow::Result<()> {
 
 /// Asks every node at once.
 pub(super) async fn gather(dir: &Path, manifest: &Manifest) -> Vec<NodeStatus> {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).no_proxy().build().unwrap_or_default();
+    let client = crate::tls::client::http().timeout(Duration::from_secs(2)).no_proxy().build();
+    // Its settings are known.
+    let client = client.expect("a client with known settings");
     futures::future::join_all(manifest.nodes.iter().map(|n| ask(&client, dir, n))).await
 }
 
@@ -71,8 +73,8 @@ async fn ask(client: &reqwest::Client, dir: &Path, node: &NodeEntry) -> NodeStat
         head: None,
         peers: None,
         version: None,
-        rpc: node.rpc_url(),
-        metrics: node.metrics_url(),
+        rpc: node.rpc_url(dir),
+        metrics: node.metrics_url(dir),
     };
     if process.is_none() {
         return status;

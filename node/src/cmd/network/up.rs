@@ -41,7 +41,7 @@ pub(super) fn run(dir: &Path, detach: bool) -> anyhow::Result<()> {
     }
     crate::cmd::block_on(async {
         wait_until_up(dir, &manifest, &mut running).await?;
-        print_endpoints(&manifest);
+        print_endpoints(dir, &manifest);
         if detach {
             println!("the nodes go on in the background; stop them: basalt network down {}", dir.display());
             return Ok(());
@@ -94,10 +94,10 @@ fn ended(dir: &Path, node: &mut Running) -> Option<String> {
     Some(format!("{} has ended ({how}); the end of {}:\n{tail}", node.entry.name, log.display()))
 }
 
-fn print_endpoints(manifest: &Manifest) {
+fn print_endpoints(dir: &Path, manifest: &Manifest) {
     println!("\nnetwork {} (chain id {})", manifest.name, manifest.chain_id);
     for n in &manifest.nodes {
-        println!("  {:<8} {:<10} RPC {:<24} metrics {}", n.name, n.role, n.rpc_url(), n.metrics_url());
+        println!("  {:<8} {:<10} RPC {:<24} metrics {}", n.name, n.role, n.rpc_url(dir), n.metrics_url(dir));
     }
     if manifest.dev {
         println!("\nfunded accounts, 10000 ether each (known to everyone, for development only):");

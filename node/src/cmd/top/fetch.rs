@@ -28,7 +28,7 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub fn new(targets: Vec<Target>) -> anyhow::Result<Self> {
         let http =
-            reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().redirect(reqwest::redirect::Policy::none());
+            crate::tls::client::http().timeout(ANSWER_WITHIN).no_proxy().redirect(reqwest::redirect::Policy::none());
         Ok(Self { http: http.build()?, targets })
     }
 

@@ -59,8 +59,8 @@ fn of_url(text: &str) -> anyhow::Result<Target> {
     let url = reqwest::Url::parse(text).with_context(|| {
         format!("{text} is not an address; write it as http://host:port, or name a network's folder")
     })?;
-    if url.scheme() != "http" {
-        bail!("{text} begins with {}://, but nodes speak http://; put a proxy that ends TLS in between", url.scheme());
+    if !["http", "https"].contains(&url.scheme()) {
+        bail!("{text} begins with {}://, but nodes speak http:// and https://", url.scheme());
     }
     let port = url.port_or_known_default().unwrap_or(80);
     let name = format!("{}:{port}", url.host_str().unwrap_or_default());
@@ -70,7 +70,7 @@ fn of_url(text: &str) -> anyhow::Result<Target> {
 fn of_folder(dir: &Path) -> anyhow::Result<Vec<Target>> {
     let of = |entry: NodeEntry| Target {
         name: entry.name.clone(),
-        url: entry.rpc_url(),
+        url: entry.rpc_url(dir),
         place: Some(Place { dir: dir.to_owned(), entry }),
     };
     Ok(Manifest::read(dir)?.nodes.into_iter().map(of).collect())
@@ -90,7 +90,7 @@ mod tests {
         let all = read(&given).expect("addresses");
         let names: Vec<_> = all.iter().map(|t| t.name.as_str()).collect();
         assert_eq!(names, ["a.example:8545", "[::1]:9"]);
-        assert!(refused("https://a.example").contains("nodes speak http://"));
+        assert!(refused("ws://a.example").contains("nodes speak http:// and https://"));
         assert!(refused("http://").contains("write it as http://host:port"));
         assert!(refused("/nowhere").contains("is not a network's folder"));
     }

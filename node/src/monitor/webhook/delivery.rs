@@ -39,15 +39,15 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
 
 /// A client that follows nobody elsewhere, uses no proxy, and connects only where it may.
 pub(super) fn client(targets: Targets, timeout: Duration) -> reqwest::Client {
-    let client = reqwest::Client::builder()
+    let client = crate::tls::client::http()
         .timeout(timeout)
         .connect_timeout(timeout)
         .redirect(Policy::none())
         .pool_max_idle_per_host(1)
         .dns_resolver(Arc::new(Checked(targets)))
         .no_proxy();
-    // It fails only where TLS cannot be set up, and none is.
-    client.build().expect("a client without TLS")
+    // Its TLS is set up already, and nothing else of it can fail.
+    client.build().expect("a client with known settings")
 }
 
 /// Resolves names by the system and leaves out addresses that may not be connected to: a name can point anywhere, and
@@ -147,7 +147,8 @@ impl Worker {
     }
 }
 
-fn describe(e: &reqwest::Error) -> String {
+/// Why a request got no answer, in words.
+pub(in crate::monitor) fn describe(e: &reqwest::Error) -> String {
     if e.is_timeout() {
         return "the endpoint did not answer in time".into();
     }

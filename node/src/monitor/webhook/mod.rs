@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::{runtime::Handle, sync::mpsc, task::AbortHandle};
 
+pub(super) use delivery::describe;
 pub use delivery::{DELIVERY_HEADER, SIGNATURE_HEADER, signature};
 pub use target::{TargetError, Targets};
 

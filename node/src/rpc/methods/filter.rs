@@ -23,10 +23,10 @@ pub(super) fn add(r: &mut Registry) {
     r.blocking("eth_getFilterChanges", &["id"], |c: &Call, (id,): (Given,)| c.app.filters.changes(&c.app, &id.0));
     r.blocking("eth_getFilterLogs", &["id"], |c: &Call, (id,): (Given,)| c.app.filters.all_logs(&c.app, &id.0));
     r.quick("eth_subscribe", &["kind", "options"], |c: &Call, (kind, options): (String, Option<Value>)| {
-        c.session.as_ref().ok_or_else(dispatch::no_notifications)?.subscribe(&kind, options)
+        c.caller.session.as_ref().ok_or_else(dispatch::no_notifications)?.subscribe(&kind, options)
     });
     r.quick("eth_unsubscribe", &["id"], |c: &Call, (id,): (Given,)| {
-        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id.0))
+        Ok(c.caller.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id.0))
     });
 }
 

@@ -35,10 +35,10 @@ pub(super) fn add(r: &mut Registry) {
     r.quick("monitor_listWebhooks", &[], |c: &Call, ()| list_webhooks(c));
     r.blocking("monitor_removeWebhook", &["id"], |c: &Call, (id,): (String,)| remove_webhook(c, &id));
     r.quick("monitor_subscribe", &["kind"], |c: &Call, (kind,): (String,)| {
-        c.session.as_ref().ok_or_else(dispatch::no_notifications)?.subscribe_monitor(&kind)
+        c.caller.session.as_ref().ok_or_else(dispatch::no_notifications)?.subscribe_monitor(&kind)
     });
     r.quick("monitor_unsubscribe", &["id"], |c: &Call, (id,): (Given,)| {
-        Ok(c.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id.0))
+        Ok(c.caller.session.as_ref().ok_or_else(dispatch::no_notifications)?.unsubscribe(&id.0))
     });
 }
 

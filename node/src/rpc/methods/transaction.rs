@@ -19,7 +19,8 @@ const MAX_BATCH: usize = 10_000;
 
 pub(super) fn add(r: &mut Registry) {
     r.together("eth_sendRawTransaction", &["transaction"], |c: Call, raws: Vec<(Bytes,)>| async move {
-        let answers = c.app.ports.submit.submit(raws.into_iter().map(|(raw,)| raw).collect()).await;
+        let arrival = c.caller.arrival.map(|a| a.by("eth_sendRawTransaction"));
+        let answers = c.app.ports.submit.submit(raws.into_iter().map(|(raw,)| raw).collect(), arrival).await;
         answers.into_iter().map(|a| a.map_err(RpcError::from)).collect()
     });
     r.waiting("basalt_sendRawTransactions", &["transactions"], |c: Call, (raw,): (Vec<Bytes>,)| send_many(c, raw));
@@ -40,7 +41,7 @@ async fn send_many(c: Call, raw: Vec<Bytes>) -> Result<Vec<Sent>, RpcError> {
     if raw.len() > MAX_BATCH {
         return Err(RpcError::params(format!("{} transactions given, the limit is {MAX_BATCH}", raw.len())));
     }
-    let answers = c.app.ports.submit.submit(raw).await;
+    let answers = c.app.ports.submit.submit(raw, c.caller.arrival.map(|a| a.by("basalt_sendRawTransactions"))).await;
     let sent = |a: Result<B256, SubmitError>| match a {
         Ok(hash) => Sent::Accepted { hash },
         Err(e) => Sent::Refused { error: e.into() },

@@ -6,7 +6,10 @@ use alloy_primitives::{Address, B256, Bytes};
 use basalt_primitives::{Millis, Transaction, tx::TxError};
 use futures::future::BoxFuture;
 
-use crate::mempool::{Explanation, PoolContent, PoolError, PoolStatus, SenderContent};
+use crate::{
+    mempool::{Explanation, PoolContent, PoolError, PoolStatus, SenderContent},
+    monitor::traces::Arrival,
+};
 
 /// Why a submitted transaction was not accepted.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -26,7 +29,8 @@ pub enum SubmitError {
 pub trait TxSubmitter: Send + Sync {
     /// Submits transactions in their canonical encoding (either format); one answer for each, in order. Awaiting the
     /// answer is the caller's backpressure.
-    fn submit(&self, raw: Vec<Bytes>) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>>;
+    /// `arrival` says when they came and which trace they belong to, where transactions are traced.
+    fn submit(&self, raw: Vec<Bytes>, arrival: Option<Arrival>) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>>;
 }
 
 /// Reads the mempool.

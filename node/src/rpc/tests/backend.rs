@@ -34,7 +34,7 @@ use parking_lot::Mutex;
 use crate::{
     explain::{Explanation, Recorder, View, explain},
     mempool::{AccountView, MempoolConfig, PoolContext, SharedPool, test_util},
-    monitor::{Metrics, Monitor, MonitorParts, NodeLabels, alert::Origin, config::MonitorConfig},
+    monitor::{Metrics, Monitor, MonitorParts, NodeLabels, alert::Origin, config::MonitorConfig, traces::Arrival},
     rpc::{App, BlockEvent, EventHub, RpcConfig, ports::*},
 };
 
@@ -421,7 +421,7 @@ impl Tracer for Fake {
 }
 
 impl TxSubmitter for Fake {
-    fn submit(&self, raw: Vec<Bytes>) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>> {
+    fn submit(&self, raw: Vec<Bytes>, _: Option<Arrival>) -> BoxFuture<'static, Vec<Result<B256, SubmitError>>> {
         self.submitted.lock().extend(raw.iter().cloned());
         self.submissions.fetch_add(1, Ordering::Relaxed);
         let answer = |r: &Bytes| match r.first() {

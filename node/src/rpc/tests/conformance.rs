@@ -225,7 +225,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 fn answers(app: &Arc<App>, body: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
-    if let Some(answer) = runtime.block_on(dispatch::handle(app, None, body)) {
+    if let Some(answer) = runtime.block_on(dispatch::handle(app, &dispatch::Caller::default(), body)) {
         let answer: Value = serde_json::from_slice(&answer).expect("answers are JSON");
         for one in answer.as_array().unwrap_or(&vec![answer.clone()]) {
             assert!(one.get("result").is_some() != one.get("error").is_some(), "{one}");

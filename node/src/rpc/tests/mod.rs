@@ -16,7 +16,7 @@ use super::{App, dispatch};
 
 /// Sends a body through the dispatcher.
 async fn raw(app: &std::sync::Arc<App>, body: impl AsRef<[u8]>) -> Option<Value> {
-    let answer = dispatch::handle(app, None, body.as_ref()).await?;
+    let answer = dispatch::handle(app, &dispatch::Caller::default(), body.as_ref()).await?;
     Some(serde_json::from_slice(&answer).expect("answers are JSON"))
 }
 

@@ -36,7 +36,7 @@ async fn start(config: RpcConfig) -> SocketAddr {
 }
 
 async fn get(address: SocketAddr, path: &str) -> (u16, Value) {
-    let answer = reqwest::get(format!("http://{address}/api/v1{path}")).await.expect("an answer");
+    let answer = crate::tls::client::get(format!("http://{address}/api/v1{path}")).await.expect("an answer");
     (answer.status().as_u16(), answer.json().await.expect("JSON"))
 }
 
@@ -60,7 +60,8 @@ async fn every_resource_answers_and_what_is_missing_says_so() {
         );
     }
     let url = format!("http://{address}/api/v1/status");
-    let written = reqwest::Client::new().post(url).body("x").send().await.expect("an answer");
+    let written =
+        crate::tls::client::http().build().expect("a client").post(url).body("x").send().await.expect("an answer");
     assert_eq!(written.status(), 405, "read-only");
 }
 

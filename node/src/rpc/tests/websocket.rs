@@ -168,7 +168,7 @@ async fn http_answers_and_guards() {
         ..RpcConfig::default()
     };
     let address = start(&fake, config).await;
-    let client = reqwest::Client::new();
+    let client = crate::tls::client::http().build().expect("a client");
     let url = format!("http://{address}/");
     let body = r#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}"#;
     let post = || client.post(&url).body(body);
@@ -203,7 +203,7 @@ async fn http_answers_and_guards() {
 async fn health_says_why_not() {
     let fake = Fake::new();
     let address = start(&fake, RpcConfig::default()).await;
-    let client = reqwest::Client::new();
+    let client = crate::tls::client::http().build().expect("a client");
     let health = async |what: &str| http(client.get(format!("http://{address}/health/{what}"))).await;
     assert_eq!(health("live").await, (200, r#"{"status":"live"}"#.into()));
     let (status, text) = health("ready").await;

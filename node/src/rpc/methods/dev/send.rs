@@ -47,7 +47,7 @@ async fn send(c: Call, args: CallArgs, anyone: bool) -> Result<B256, RpcError> {
         return Ok(devnet.send(tx).await?);
     }
     let raw = devnet.accounts.sign_tx(from, tx)?.encoded_2718();
-    let answer = c.app.ports.submit.submit(vec![raw.into()]).await.pop();
+    let answer = c.app.ports.submit.submit(vec![raw.into()], None).await.pop();
     answer.unwrap_or_else(|| Err(SubmitError::Unavailable("the node did not answer".into()))).map_err(RpcError::from)
 }
 
