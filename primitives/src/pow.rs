@@ -6,8 +6,8 @@
 //! block of SHA-256, once over.
 
 use alloy_primitives::{B256, U256};
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::Millis;
 
@@ -40,12 +40,12 @@ impl WorkHash {
         bytes[..14].copy_from_slice(DOMAIN);
         bytes[14..46].copy_from_slice(&sealing_hash.0);
         bytes[46..].copy_from_slice(&nonce.to_be_bytes());
-        let hash: [u8; 32] = match self {
-            Self::Sha256d => Sha256::digest(Sha256::digest(bytes)).into(),
-            Self::Keccak256 => alloy_primitives::keccak256(bytes).0,
-            Self::Blake3 => *blake3::hash(&bytes).as_bytes(),
+        let hash = match self {
+            Self::Sha256d => B256::from_slice(digest(&SHA256, digest(&SHA256, &bytes).as_ref()).as_ref()),
+            Self::Keccak256 => alloy_primitives::keccak256(bytes),
+            Self::Blake3 => B256::from(*blake3::hash(&bytes).as_bytes()),
         };
-        U256::from_be_bytes(hash)
+        U256::from_be_bytes(hash.0)
     }
 
     /// Stable code in fixed layouts.
