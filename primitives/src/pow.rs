@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn each_parameter_out_of_its_range_is_named() {
         assert_eq!(params().check(), Ok(()));
-        let cases: [(&str, fn(&mut PowParams)); 9] = [
+        type Spoil = fn(&mut PowParams);
+        let cases: [(&str, Spoil); 9] = [
             ("blockIntervalMs", |p| p.block_interval_ms = 999),
             ("halfLifeMs", |p| p.half_life_ms = 79_999),
             ("maxTarget", |p| p.max_target = U256::ZERO),
