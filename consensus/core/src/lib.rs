@@ -290,7 +290,8 @@ pub enum Effect<M, S, R> {
         finalized: B256,
         /// Proof of finality.
         proof: Option<Arc<CommitCertificate>>,
-        /// What has changed since the last one; `None` where every head is final, and at the first after a start.
+        /// What has changed since the last one; `None` where the head has not, where every head is final, and at the first after a
+        /// start.
         branch: Option<Arc<Branch>>,
     },
     /// Provable misbehaviour of a validator.
