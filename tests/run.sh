@@ -21,7 +21,7 @@ shell     |   60 | shell scripts parse; files carry no addresses  | tests/lint/r
 build     | 3000 | the binary                                     | cargo build --locked --workspace --bins
 lint      | 1500 | clippy without warnings                        | cargo clippy --locked --workspace --all-targets -- -D warnings
 rust      | 3000 | unit, golden-vector, simulation and e2e tests  | PROPTEST_RNG_SEED=1 cargo nextest run --locked --workspace
-mutations |  600 | deliberate bugs in the engine are found        | cargo nextest run --locked -p basalt-bft --features mutations --test mutations
+mutations |  600 | deliberate bugs in the engines are found       | cargo nextest run --locked -p basalt-bft -p basalt-pow --features mutations --test mutations
 contracts |  300 | system contracts compile to their artefacts    | tests/contracts/run.sh
 deploy    |  120 | Prometheus rules, dashboards, compose file     | tests/deploy/run.sh
 monitor   |  420 | Prometheus and Alertmanager on a real network   | tests/monitor/run.sh

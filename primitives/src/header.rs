@@ -72,7 +72,26 @@ impl Header {
     /// The bytes that are hashed.
     #[must_use]
     pub fn layout(&self) -> Layout {
-        let mut l = Layout::new("basalt/header/v1");
+        let mut l = self.fields("basalt/header/v1");
+        match self.seal {
+            Seal::None => l.u8(0),
+            Seal::Work { target, nonce } => l.u8(1).fixed(&target.to_be_bytes::<32>()).u64(nonce),
+        };
+        l
+    }
+
+    /// What a miner seals: every field but the nonce, in a domain of its own. `None` where the family has no seal.
+    #[must_use]
+    pub fn sealing_hash(&self, hash_fn: HashFn) -> Option<B256> {
+        let Seal::Work { target, .. } = self.seal else { return None };
+        let mut l = self.fields("basalt/header-to-seal/v1");
+        l.fixed(&target.to_be_bytes::<32>());
+        Some(hash_fn.of(&l))
+    }
+
+    /// Every field but the seal.
+    fn fields(&self, domain: &str) -> Layout {
+        let mut l = Layout::new(domain);
         l.u16(self.version)
             .u64(self.chain_id)
             .u64(self.height.0)
@@ -88,10 +107,6 @@ impl Header {
             .u32(self.first_round.0)
             .fixed(&self.next_validators_hash.0)
             .fixed(&self.last_certificate_hash.0);
-        match self.seal {
-            Seal::None => l.u8(0),
-            Seal::Work { target, nonce } => l.u8(1).fixed(&target.to_be_bytes::<32>()).u64(nonce),
-        };
         l
     }
 

@@ -144,7 +144,7 @@ impl Engine for Bft {
         self.now = self.now.max(if Mutation::WallTimer.on() { wall } else { mono });
         match input {
             Input::Restored(restored) => self.restore(restored),
-            Input::Tick | Input::Sealed { .. } => {}
+            Input::Tick | Input::Sealed { .. } | Input::Mine { .. } | Input::Checkpoint { .. } => {}
             Input::Message { from, message } => self.on_message(from, message.into_inner()),
             Input::Work { pending } => self.pending = pending,
             Input::Built { height, round, block } => self.on_built(height, round, &block),
@@ -394,7 +394,7 @@ impl Bft {
         self.helped.clear();
         self.answered.clear();
         let proof = Some(certificate.clone());
-        self.out.push(Effect::Forkchoice { head: hash, safe: hash, finalized: hash, proof });
+        self.out.push(Effect::Forkchoice { head: hash, safe: hash, finalized: hash, proof, branch: None });
         self.out.push(Effect::Execute { block: block.clone(), certificate });
     }
 

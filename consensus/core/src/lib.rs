@@ -75,7 +75,8 @@ pub enum Input<S, R> {
     /// A verified message of a validator: a peer's, or the engine's own, handed back once signed (see [`Effect::Send`]).
     /// Verified means: every signature in it, inner ones too, and every block body in it against the block's header.
     Message {
-        /// Index of the signer in the set of the message's height.
+        /// Index of the signer in the set of the message's height. Proof of work, where nobody signs: the driver's number of the
+        /// peer.
         from: u16,
         /// The message.
         message: Verified<S>,
@@ -151,6 +152,18 @@ pub enum Input<S, R> {
         /// The set.
         set: Arc<ValidatorSet>,
     },
+    /// Proof of work: whether this node looks for blocks.
+    Mine {
+        /// True to begin, false to stop.
+        on: bool,
+    },
+    /// Proof of work: the operator's word that this block is on the right chain. The last word counts.
+    Checkpoint {
+        /// Its height.
+        height: Height,
+        /// Its hash.
+        block: B256,
+    },
 }
 
 /// What a decided height says about who proposes above it.
@@ -187,10 +200,39 @@ pub struct Restored<R> {
 /// Who a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// All other validators of the height.
+    /// All other validators of the height. Proof of work: all peers.
     All,
-    /// One of them, by index in the set of the message's height.
+    /// One of them, by index in the set of the message's height. Proof of work: the driver's number of a peer.
     One(u16),
+}
+
+/// What a new fork choice changes: blocks are taken back down to the ancestor, and others put on it. The transactions of the
+/// abandoned that are not among the adopted wait again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    /// Newest block that the old chain and the new one have in common.
+    pub ancestor: B256,
+    /// Blocks of the old chain above it, newest first: the order in which they are undone.
+    pub abandoned: Vec<B256>,
+    /// Blocks of the new chain above it, oldest first: the order in which they are done.
+    pub adopted: Vec<B256>,
+}
+
+/// Something that goes on only with an operator's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// Proof of work: a branch has more work than the chain of this node, but leaves it below the finality depth. It is refused
+    /// until a checkpoint says that it is right.
+    DeepBranch {
+        /// Its newest block.
+        tip: B256,
+        /// Height of that.
+        height: Height,
+        /// Newest block it has in common with this node's chain.
+        ancestor: B256,
+        /// Height of that.
+        ancestor_height: Height,
+    },
 }
 
 /// What an engine wants done. The driver carries effects out in order, across steps; nothing after a [`Effect::Persist`]
@@ -200,7 +242,8 @@ pub enum Effect<M, S, R> {
     /// Append to the sign record and sync.
     Persist(R),
     /// Sign, and send. With [`Target::All`] the driver also hands the signed message back as [`Input::Message`] with `from`
-    /// the own index (a lone validator hears nobody else); with [`Target::One`] it does not.
+    /// the own index (a lone validator hears nobody else); with [`Target::One`] it does not. Where nobody signs (proof of work),
+    /// nothing is handed back.
     Send {
         /// Receivers.
         to: Target,
@@ -218,7 +261,8 @@ pub enum Effect<M, S, R> {
     },
     /// Build a block; answered by Built or BuildFailed.
     Build(BuildRequest),
-    /// Judge a block against its parent; answered by Validated. The parent is executed.
+    /// Judge a block against its parent; answered by Validated. The parent is executed. Proof of work: execute it too, in a state
+    /// beside that of other branches, and keep that until the block is final or given up.
     Validate {
         /// The block.
         block: SealedBlock,
@@ -235,7 +279,8 @@ pub enum Effect<M, S, R> {
         /// The block to seal.
         block: SealedBlock,
     },
-    /// A new fork choice. BFT moves head and finalized together with a certificate as proof.
+    /// A new fork choice. BFT moves head and finalized together with a certificate as proof; proof of work moves the head
+    /// often, and with it what is safe and final, some depths below.
     Forkchoice {
         /// Newest block of the canonical chain.
         head: B256,
@@ -245,9 +290,14 @@ pub enum Effect<M, S, R> {
         finalized: B256,
         /// Proof of finality.
         proof: Option<Arc<CommitCertificate>>,
+        /// What has changed since the last one; `None` where the head has not, where every head is final, and at the first after a
+        /// start.
+        branch: Option<Arc<Branch>>,
     },
     /// Provable misbehaviour of a validator.
     Report(Evidence<S>),
+    /// The operator must know, and may have to decide.
+    Alarm(Alarm),
 }
 
 /// Two signed messages that no honest validator signs both.

@@ -98,7 +98,9 @@ where
             Effect::Execute { block, certificate } => self.ports.execute(block, certificate),
             Effect::Forkchoice { head, finalized, .. } => self.ports.forkchoice(head, finalized),
             Effect::Report(evidence) => self.ports.report(evidence),
-            Effect::Seal { .. } => return Err(Fatal("a BFT engine asked for a proof-of-work seal".into())),
+            Effect::Seal { .. } | Effect::Alarm(_) => {
+                return Err(Fatal("a BFT engine asked for what belongs to proof of work".into()));
+            }
         }
         Ok(None)
     }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use basalt_primitives::ValidatorSet;
-use basalt_sim::{Case, Failed, Runner, batch, batch::Batch, measure};
+use basalt_sim::{Case, Failed, Runner, batch, batch::Batch, measure, measure_pow};
 use serde_json::json;
 
 use crate::{MeasureArgs, ReplayArgs, RunArgs, ScenariosArgs, TwinsArgs, Which};
@@ -82,13 +82,17 @@ fn with_bug<T>(_: &ReplayArgs, run: impl FnOnce() -> T) -> Result<T, String> {
 
 #[cfg(feature = "mutations")]
 fn with_bug<T>(args: &ReplayArgs, run: impl FnOnce() -> T) -> Result<T, String> {
-    use basalt_bft::mutation::Mutation;
-    let Some(name) = &args.mutation else { return Ok(run()) };
-    let bug = Mutation::find(name).ok_or_else(|| {
-        let names: Vec<String> = Mutation::ALL.iter().map(|m| format!("{m:?}")).collect();
+    use basalt_bft::mutation::Mutation as Bft;
+    use basalt_pow::mutation::Mutation as Pow;
+    fn names<M: std::fmt::Debug>(name: &str, all: &[M]) -> String {
+        let names: Vec<String> = all.iter().map(|m| format!("{m:?}")).collect();
         format!("no deliberate bug '{name}'; there are {}", names.join(", "))
-    })?;
-    Ok(bug.with(run))
+    }
+    match (&args.mutation, args.which.engine.as_str()) {
+        (None, _) => Ok(run()),
+        (Some(name), "pow") => Ok(Pow::find(name).ok_or_else(|| names(name, Pow::ALL))?.with(run)),
+        (Some(name), _) => Ok(Bft::find(name).ok_or_else(|| names(name, Bft::ALL))?.with(run)),
+    }
 }
 
 /// `basalt-sim twins`.
@@ -135,6 +139,9 @@ pub fn twins(args: &TwinsArgs) -> Result<bool, String> {
 
 /// `basalt-sim measure`.
 pub fn measure(args: &MeasureArgs) -> Result<bool, String> {
+    if args.engine == "pow" {
+        return measure_work(args);
+    }
     let sizes = if args.nodes.is_empty() { measure::SIZES.to_vec() } else { args.nodes.clone() };
     for n in &sizes {
         nodes(Some(*n))?;
@@ -157,6 +164,30 @@ pub fn measure(args: &MeasureArgs) -> Result<bool, String> {
             row.engine_us_per_block / 1e3
         ));
     }
+    Ok(true)
+}
+
+fn measure_work(args: &MeasureArgs) -> Result<bool, String> {
+    if !(1..=10_000_000).contains(&args.headers) {
+        return Err(format!("--headers must be between 1 and 10000000, not {}", args.headers));
+    }
+    let (hashes, engine) = (measure_pow::hashes(), measure_pow::engine(args.headers));
+    if args.json {
+        say(&json!({ "hashes": hashes, "engine": engine }).to_string());
+        return Ok(true);
+    }
+    say("| work hash | bare, a second | search, a second | headers checked, a second |\n| --- | ---: | ---: | ---: |");
+    for row in hashes {
+        let (bare, search, checked) = (row.bare_per_s, row.search_per_s, row.checked_per_s);
+        say(&format!("| {} | {bare:.0} | {search:.0} | {checked:.0} |", row.hash));
+    }
+    say(&format!(
+        "{} headers: seals checked in {:.2} s, in the tree in {:.2} s; a reorg of 64 blocks in the engine: {:.2} ms",
+        engine.headers,
+        engine.check_s,
+        engine.sync_s,
+        engine.reorg_64_s * 1e3
+    ));
     Ok(true)
 }
 

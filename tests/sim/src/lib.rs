@@ -1,12 +1,14 @@
 //! The simulators' front: what can be run, by whom, and what comes of it.
 //!
 //! A [`Runner`] runs cases of one engine at one level: level 1 is the pure engine with everything around it simulated
-//! ([`level1`]), level 2 the real driver, mempool and executor ([`level2`]). [`runners`] lists them; [`batch`] runs many seeds.
+//! ([`level1`], [`mod@pow`]), level 2 the real driver, mempool and executor ([`level2`]). [`runners`] lists them; [`batch`] runs many seeds.
 
 pub mod batch;
 pub mod level1;
 pub mod level2;
 pub mod measure;
+pub mod measure_pow;
+pub mod pow;
 pub mod twins;
 
 use serde::Serialize;
@@ -88,5 +90,5 @@ pub trait Runner: Sync {
 /// Every simulator there is.
 #[must_use]
 pub fn runners() -> Vec<Box<dyn Runner>> {
-    vec![Box::new(level1::Pbft), Box::new(level2::Pbft)]
+    vec![Box::new(level1::Pbft), Box::new(level2::Pbft), Box::new(pow::Pow)]
 }

@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand};
   basalt-sim run --scenario one-wiped --seeds 200 --nodes 7 --jobs 2
   basalt-sim run --minutes 60 --from 1000000
   basalt-sim replay 17 --scenario all-down
+  basalt-sim run --engine pow --scenario selfish --seeds 80 --jobs 2
   basalt-sim twins --nodes 7 --schedules 100000
   basalt-sim measure --nodes 4,100 --json
 
@@ -44,7 +45,7 @@ enum Command {
 /// Which simulator.
 #[derive(Debug, Args)]
 struct Which {
-    /// Consensus engine
+    /// Consensus engine: pbft or pow
     #[arg(long, default_value = "pbft")]
     engine: String,
     /// 1: the pure engine; 2: the real driver, mempool and execution
@@ -91,7 +92,7 @@ struct ReplayArgs {
     /// Number of nodes, instead of what the scenario chooses
     #[arg(long)]
     nodes: Option<usize>,
-    /// With this deliberate bug in the engine (docs/consensus-mutations.md)
+    /// With this deliberate bug in the engine (docs/consensus-mutations.md, docs/pow-mutations.md)
     #[cfg(feature = "mutations")]
     #[arg(long, value_name = "BUG")]
     mutation: Option<String>,
@@ -124,6 +125,12 @@ struct TwinsArgs {
 
 #[derive(Debug, Args)]
 struct MeasureArgs {
+    /// Consensus engine: pbft or pow
+    #[arg(long, default_value = "pbft")]
+    engine: String,
+    /// Proof of work: headers of the chain that is synced
+    #[arg(long, default_value_t = 1_000_000)]
+    headers: u64,
     /// Numbers of validators; without it 4, 7, 16, 31, 64 and 100
     #[arg(long, value_delimiter = ',')]
     nodes: Vec<usize>,

@@ -289,7 +289,7 @@ impl Arena {
                 inputs.push_back(Input::Executed { height, block: hash, had_transactions: true, timestamp_ms });
             }
             Effect::Report(_) => self.tally.equivocations += 1,
-            Effect::Persist(_) | Effect::Forkchoice { .. } | Effect::Seal { .. } => {}
+            Effect::Persist(_) | Effect::Forkchoice { .. } | Effect::Seal { .. } | Effect::Alarm(_) => {}
         }
     }
 

@@ -34,6 +34,16 @@ fn a_replay_tells_who_said_what_and_is_the_same_each_time() {
 }
 
 #[test]
+fn proof_of_work_runs_beside_it() {
+    let words = sim(&["run", "--engine", "pow", "--scenario", "deep-partition", "--seeds", "2"]);
+    assert!(words.status.success() && text(&words.stdout).contains("2 runs of deep-partition"), "{words:?}");
+    let log = text(&sim(&["replay", "1", "--engine", "pow", "--scenario", "private-chain"]).stdout);
+    for part in ["finds 1 ", "SHOWS", "HEAD", "HEALED", "sound: height"] {
+        assert!(log.contains(part), "{part} is missing:\n{log}");
+    }
+}
+
+#[test]
 fn scenarios_are_listed() {
     let value: serde_json::Value = serde_json::from_slice(&sim(&["scenarios", "--json"]).stdout).expect("JSON");
     let names: Vec<&str> = value.as_array().expect("a list").iter().filter_map(|s| s["name"].as_str()).collect();

@@ -295,6 +295,7 @@ impl Bench {
             Effect::Forkchoice { finalized, .. } => format!("final {}", self.name(finalized)),
             Effect::Report(e) => format!("report {} {}", e.validator, e.second.message.name()),
             Effect::Seal { .. } => "seal".into(),
+            Effect::Alarm(alarm) => format!("alarm {alarm:?}"),
         }
     }
 

@@ -268,7 +268,7 @@ impl Net {
                 inputs.push_back(Input::Executed { height, block: hash, had_transactions: true, timestamp_ms });
             }
             Effect::Report(evidence) => panic!("nobody lies here: {evidence:?}"),
-            Effect::Forkchoice { .. } | Effect::Seal { .. } => {}
+            Effect::Forkchoice { .. } | Effect::Seal { .. } | Effect::Alarm(_) => {}
         }
     }
 

@@ -134,7 +134,7 @@ impl<L: Lab> World<'_, L> {
                 let honest = self.nodes.iter().any(|n| key(n.validator) == accused && n.honest);
                 oracle::honest_stay_clean::<L>(&evidence, honest)
             }
-            Effect::Forkchoice { .. } | Effect::Seal { .. } => Ok(()),
+            Effect::Forkchoice { .. } | Effect::Seal { .. } | Effect::Alarm(_) => Ok(()),
         }
     }
 

@@ -18,7 +18,8 @@ pub struct Violation {
 }
 
 impl Violation {
-    pub(super) fn new(oracle: &'static str, what: impl Into<String>) -> Self {
+    /// What an oracle saw.
+    pub fn new(oracle: &'static str, what: impl Into<String>) -> Self {
         Self { oracle, what: what.into() }
     }
 }

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Instant};
 
-use axum::{http::StatusCode, response::IntoResponse as _};
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, StatusCode},
+    response::IntoResponse as _,
+};
 use basalt_primitives::HashFn;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
