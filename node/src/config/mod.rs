@@ -2,6 +2,7 @@
 //! change performance and exposure; what all must agree on is the chain specification.
 
 mod layers;
+pub mod permission;
 pub mod spec;
 
 use std::{

@@ -634,6 +634,11 @@ impl Metrics {
         self.network_drops.get_or_create(&Reason { reason }).inc();
     }
 
+    /// As many messages or connections were dropped.
+    pub fn network_drops(&self, reason: &'static str, count: u64) {
+        self.network_drops.get_or_create(&Reason { reason }).inc_by(count);
+    }
+
     /// Everything as OpenMetrics text; reads what the process uses first.
     #[must_use]
     pub fn encode(&self) -> String {

@@ -34,6 +34,7 @@ pub(super) struct Protocols {
     pub(super) blocks_by_range: StreamProtocol,
     pub(super) block_by_hash: StreamProtocol,
     pub(super) status: StreamProtocol,
+    pub(super) genesis: StreamProtocol,
     pub(super) gossip_prefix: String,
     pub(super) topic: String,
 }
@@ -51,16 +52,15 @@ impl Protocols {
             blocks_by_range: name("blocks-by-range"),
             block_by_hash: name("block-by-hash"),
             status: name("status"),
+            genesis: name("genesis"),
             gossip_prefix: format!("/basalt/{chain}/gossip"),
             topic: format!("/basalt/{chain}/transactions/1"),
         }
     }
 
     pub(super) fn inbound(&self) -> Vec<StreamProtocol> {
-        [&self.hello, &self.head, &self.consensus, &self.blocks_by_range, &self.block_by_hash, &self.status]
-            .into_iter()
-            .cloned()
-            .collect()
+        let blocks = [&self.blocks_by_range, &self.block_by_hash, &self.genesis];
+        [&self.hello, &self.head, &self.consensus, &self.status].into_iter().chain(blocks).cloned().collect()
     }
 }
 
