@@ -8,7 +8,10 @@ import solc from 'solc';
 const here = (path) => new URL(path, import.meta.url);
 const compiler = JSON.parse(readFileSync(here('package.json'), 'utf8')).dependencies.solc;
 const settings = JSON.parse(readFileSync(here('settings.json'), 'utf8'));
-const contracts = [{ name: 'Validators', source: 'system/Validators.sol' }];
+const contracts = [
+  { name: 'Validators', source: 'system/Validators.sol' },
+  { name: 'Permission', source: 'system/Permission.sol' },
+];
 
 function compile({ name, source }) {
   const content = readFileSync(here(source), 'utf8');
@@ -24,7 +27,7 @@ function compile({ name, source }) {
   for (const type of Object.values(storageLayout.types)) {
     if (!type.members) continue;
     const fields = type.members.map((m) => ({ name: m.label, slot: Number(m.slot), offset: m.offset }));
-    structs[plain(type.label).replace(/^struct (Validators\.)?/, '')] = { slots: type.numberOfBytes / 32, fields };
+    structs[plain(type.label).replace(/^struct ((Validators|Permission)\.)?/, '')] = { slots: type.numberOfBytes / 32, fields };
   }
   const selectors = Object.fromEntries(Object.entries(evm.methodIdentifiers).sort());
   const facts = { compiler: `solc ${solc.version()}`, settings, selectors, layout: { slots, structs }, abi };

@@ -14,7 +14,11 @@ use std::{
 use alloy_eips::eip2935::{HISTORY_SERVE_WINDOW, HISTORY_STORAGE_ADDRESS, HISTORY_STORAGE_CODE};
 use alloy_primitives::{B256, U256, keccak256};
 use basalt_primitives::{
-    ChainSpec, Height, PublicKey, Receipt, Transaction, chainspec::EvmFork, state::StateChanges, tx::Payload,
+    ChainSpec, Height, PublicKey, Receipt, Transaction,
+    chainspec::EvmFork,
+    state::StateChanges,
+    system::{PERMISSION, permission::Moment},
+    tx::Payload,
 };
 use revm::{
     ExecuteEvm,
@@ -27,6 +31,7 @@ use crate::{
     development,
     env::BlockEnv,
     evm::{self, BlockEvm, Outcome},
+    permission::{self, Permissions, Permits},
     ports::{StateError, StateReader},
     skip::SkipReason,
     system,
@@ -104,6 +109,8 @@ pub struct Executor {
     spec: Arc<ChainSpec>,
     overrides: Overrides,
     pub(crate) codes: CodeCache,
+    /// Of a permissioned network: the rules as last read.
+    permits: Option<Permits>,
     fast_transfers: bool,
     threads: AtomicUsize,
     taken: AtomicU64,
@@ -114,8 +121,10 @@ impl Executor {
     /// An executor for a chain.
     #[must_use]
     pub fn new(spec: Arc<ChainSpec>) -> Self {
+        let permits = spec.alloc.contains_key(&PERMISSION).then(Permits::default);
         Self {
             spec,
+            permits,
             overrides: Overrides::new(),
             codes: CodeCache::default(),
             fast_transfers: true,
@@ -160,6 +169,15 @@ impl Executor {
     #[must_use]
     pub fn ran_ahead(&self) -> (u64, u64) {
         (self.taken.load(Ordering::Relaxed), self.again.load(Ordering::Relaxed))
+    }
+
+    /// What accounts may do in a block of this height and time after this state; `None`: the network has no permissions.
+    pub fn permissions<'a>(
+        &'a self,
+        state: &'a dyn StateReader,
+        now: Moment,
+    ) -> Result<Option<Permissions<'a>>, StateError> {
+        self.permits.as_ref().map(|permits| permits.at(state, now)).transpose()
     }
 
     /// The chain's rules.
@@ -289,6 +307,7 @@ pub(crate) struct RunningBlock<'a> {
     executor: &'a Executor,
     env: &'a BlockEnv,
     reader: &'a dyn StateReader,
+    permissions: Option<Permissions<'a>>,
     rules: TransferRules,
     evm: BlockEvm<'a>,
     receipts: Vec<Receipt>,
@@ -304,6 +323,8 @@ impl<'a> RunningBlock<'a> {
         reader: &'a dyn StateReader,
     ) -> Result<Self, ExecError> {
         let fork = executor.spec.fork_at(env.height);
+        // Those after the parent, whatever this block does to them.
+        let permissions = executor.permissions(reader, Moment { height: env.height, time_s: env.timestamp_s() })?;
         let mut state = BlockState::new(reader, &executor.codes);
         store_parent_hash(env, fork, &mut state)?;
         system::store_genesis_hash(env, &mut state)?;
@@ -317,7 +338,17 @@ impl<'a> RunningBlock<'a> {
             None if executor.spec.is_devnet() => {}
             None => system::apply_change(&executor.spec, env, reader, &mut evm)?,
         }
-        Ok(Self { executor, env, reader, rules, evm, receipts: Vec::new(), gas_used: 0, committing: false })
+        Ok(Self {
+            executor,
+            env,
+            reader,
+            permissions,
+            rules,
+            evm,
+            receipts: Vec::new(),
+            gas_used: 0,
+            committing: false,
+        })
     }
 
     fn close(self, skipped: Vec<(usize, B256, SkipReason)>) -> Executed {
@@ -398,7 +429,15 @@ impl<'a> RunningBlock<'a> {
         })
     }
 
-    fn admit(&self, tx: &Transaction, gas_left: u64) -> Result<(), SkipReason> {
+    fn admit(&self, tx: &Transaction, gas_left: u64) -> Result<(), Failure> {
+        self.check_form(tx, gas_left)?;
+        let Some(permissions) = &self.permissions else { return Ok(()) };
+        let state = &self.evm.ctx.journaled_state.database;
+        let has_code = |a: &_| Ok(permission::code_hash_is_code(state.peek(a)?.map(|a| a.code_hash)));
+        permissions.check(tx, has_code)?.map_err(|denied| SkipReason::from(Box::new(denied)).into())
+    }
+
+    fn check_form(&self, tx: &Transaction, gas_left: u64) -> Result<(), SkipReason> {
         let payload = tx.payload();
         if tx.is_unsigned() && !self.executor.spec.is_devnet() {
             return Err(SkipReason::Unsupported("nobody signed it, and this is no development network".into()));

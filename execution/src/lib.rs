@@ -16,6 +16,7 @@ pub mod executor;
 pub mod genesis;
 pub mod memory;
 pub mod overrides;
+pub mod permission;
 pub mod ports;
 mod precompiles;
 pub mod simulate;

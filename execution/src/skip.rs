@@ -1,7 +1,7 @@
 //! Why a transaction cannot run in a block: it then takes no nonce, pays no fee and has no receipt.
 
 use alloy_primitives::U256;
-use basalt_primitives::Height;
+use basalt_primitives::{Height, system::permission::Denied};
 use revm::context_interface::result::InvalidTransaction;
 
 /// Why a transaction was left out. The wording follows what Ethereum clients match on.
@@ -105,6 +105,9 @@ pub enum SkipReason {
         /// This block.
         height: Height,
     },
+    /// The network's permissions do not let its sender do that.
+    #[error(transparent)]
+    NotPermitted(#[from] Box<Denied>),
     /// EIP-7702 without authorizations.
     #[error("EIP-7702 transaction with empty authorization list")]
     NoAuthorizations,

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod mempool;
 pub mod monitor;
 pub mod network;
+pub mod permission;
 pub mod proposer;
 pub mod rpc;
 pub mod service;

@@ -148,6 +148,12 @@ impl Net {
         self.runtime.block_on(async { self.http.post(self.url(node)).json(&body).send().await.ok()?.json().await.ok() })
     }
 
+    /// One JSON-RPC call to any address, whole answer.
+    pub fn post(&self, url: &str, method: &str, params: Value) -> Option<Value> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        self.runtime.block_on(async { self.http.post(url).json(&body).send().await.ok()?.json().await.ok() })
+    }
+
     /// One JSON-RPC call that must succeed.
     pub fn call(&self, node: usize, method: &str, params: Value) -> Value {
         let answer = self.ask(node, method, params.clone()).unwrap_or_else(|| panic!("node{node} does not answer"));

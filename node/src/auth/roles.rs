@@ -55,7 +55,7 @@ const ADMINISTER: Needs = &[Role::Administrator];
 pub const METRICS: &str = "metrics";
 
 /// What the methods of a namespace need.
-const NAMESPACES: [(&str, Needs); 16] = [
+const NAMESPACES: [(&str, Needs); 17] = [
     ("admin", ADMINISTER),
     ("anvil", ADMINISTER),
     ("basalt", SUBMIT),
@@ -67,6 +67,7 @@ const NAMESPACES: [(&str, Needs); 16] = [
     (METRICS, READ),
     ("monitor", READ),
     ("net", READ),
+    ("permission", READ),
     ("personal", SUBMIT),
     ("platform", READ),
     ("rpc", READ),

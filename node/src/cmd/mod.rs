@@ -10,6 +10,7 @@ mod key;
 mod monitor;
 mod network;
 mod node;
+mod permission;
 mod top;
 mod tx;
 mod validator;
@@ -49,6 +50,9 @@ enum Command {
     /// See the validators, and change them by vote.
     #[command(subcommand)]
     Validator(validator::ValidatorCommand),
+    /// See who may join and act on a permissioned network, and change that by vote.
+    #[command(subcommand)]
+    Permission(permission::PermissionCommand),
     /// Measure a running network.
     #[command(subcommand)]
     Bench(bench::BenchCommand),
@@ -85,6 +89,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Auth(c) => auth::run(c),
         Command::Tx(c) => tx::run(c),
         Command::Validator(c) => validator::run(c),
+        Command::Permission(c) => permission::run(c),
         Command::Bench(c) => bench::run(c),
         Command::Monitor(c) => monitor::run(&c),
         Command::Top(a) => top::run(&a),

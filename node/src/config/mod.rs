@@ -3,6 +3,7 @@
 
 mod layers;
 mod p2p;
+pub mod permission;
 pub mod spec;
 
 use std::{

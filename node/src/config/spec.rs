@@ -8,6 +8,8 @@ use basalt_primitives::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::permission::PermissionSpec;
+
 /// A network as its owner describes it. Everything has a default but the chain id of a network that is not `dev`, which is
 /// drawn at random.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +39,8 @@ pub struct NetworkSpec {
     pub accounts: BTreeMap<Address, U256>,
     /// Accounts whose transactions keep their way when the network is crowded.
     pub essential: BTreeSet<Address>,
+    /// Who may join and act, where the network is permissioned.
+    pub permission: PermissionSpec,
 }
 
 /// The nodes of the network.
@@ -132,6 +136,7 @@ impl Default for NetworkSpec {
             fees: FeeSpec::default(),
             accounts: BTreeMap::new(),
             essential: BTreeSet::new(),
+            permission: PermissionSpec::default(),
         }
     }
 }
@@ -196,6 +201,9 @@ impl NetworkSpec {
         }
         if self.nodes.validators == 0 || self.nodes.validators > 256 {
             return fail("nodes.validators", "must be between 1 and 256".into());
+        }
+        if let Err((key, problem)) = self.permission.check(self.is_devnet()) {
+            return fail(key, problem);
         }
         if self.forks.contains_key(&Height::GENESIS) {
             return fail("forks", "names height 0; the rules from genesis on are `evm`".into());

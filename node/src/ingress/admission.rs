@@ -2,14 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use alloy_primitives::KECCAK256_EMPTY;
+
+use basalt_execution::{StateError, StateReader as _, permission::Permissions};
 use basalt_primitives::{
     Address, Bytes, Transaction, ValidatorSet,
+    system::permission::Moment,
     tx::{self, TxError, Unverified},
 };
 use basalt_storage::Reader as _;
 
 use crate::{
-    chain::Chain,
+    chain::{Chain, StateView},
     clock::SharedClock,
     mempool::{AccountView, Lane, Origin, PoolContext, PoolError, SharedPool, is_system_contract},
     monitor::traces::Steps,
@@ -130,10 +134,14 @@ impl Admission {
             let a = a.unwrap_or_default();
             Ok(*accounts.entry(address).or_insert(AccountView { nonce: a.nonce, balance: a.balance }))
         };
+        let view = StateView(state.clone());
+        let moment = Moment { height: context.next_height, time_s: context.now_ms / 1000 };
+        let permissions = self.chain.executor.permissions(&view, moment);
         let with_accounts: Vec<_> = verified
             .into_iter()
             .map(|tx| {
                 let tx = tx?;
+                check_permitted(&permissions, &view, &tx)?;
                 let account = account(tx.sender())?;
                 Ok((tx, account))
             })
@@ -150,4 +158,20 @@ impl Admission {
             })
             .collect()
     }
+}
+
+/// Whether the permissions after the newest block let the sender do it in the next.
+fn check_permitted(
+    permissions: &Result<Option<Permissions<'_>>, StateError>,
+    state: &StateView,
+    tx: &Transaction,
+) -> Result<(), SubmitError> {
+    let unreadable = |e: &StateError| {
+        tracing::error!("the permissions could not be read: {e}");
+        SubmitError::Unavailable("the permissions could not be read; see the node's log".into())
+    };
+    let Some(permissions) = permissions.as_ref().map_err(unreadable)? else { return Ok(()) };
+    let has_code = |a: &Address| Ok(state.account(a)?.is_some_and(|a| a.code_hash != KECCAK256_EMPTY));
+    let judged = permissions.check(tx, has_code).map_err(|e| unreadable(&e))?;
+    judged.map_err(|denied| PoolError::from(Box::new(denied)).into())
 }

@@ -9,7 +9,7 @@ mod repeat;
 
 use std::{sync::Arc, thread};
 
-use basalt_primitives::{B256, Bytes, Transaction};
+use basalt_primitives::{B256, Bytes, Transaction, system::permission::Role};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use futures::{FutureExt as _, channel::oneshot, future::BoxFuture};
 
@@ -79,6 +79,7 @@ pub struct Ingress {
     peers: Sender<Batch>,
     stop: Sender<()>,
     traced: bool,
+    network: NetworkHandle,
 }
 
 /// What the ingress threads work with.
@@ -103,6 +104,7 @@ impl Ingress {
         let (rpc, rpc_in) = bounded(RPC_QUEUE);
         let (peers, peers_in) = bounded(PEER_QUEUE);
         let traced = parts.tracer.is_some();
+        let network = parts.network.clone();
         let helpers = rayon::ThreadPoolBuilder::new()
             .thread_name(|n| format!("ingress-{n}"))
             .start_handler(|_| stand_back())
@@ -122,7 +124,7 @@ impl Ingress {
             admit(parts, &in_order);
         };
         thread::Builder::new().name("ingress".into()).spawn(admit)?;
-        Ok(Self { rpc, peers, stop, traced })
+        Ok(Self { rpc, peers, stop, traced, network })
     }
 
     /// Ends the threads. What waits in the queues is not taken; whoever handed it in by RPC hears that the node is stopping.
@@ -160,6 +162,11 @@ impl TxSubmitter for Ingress {
     fn submit(&self, raw: Vec<Bytes>, arrival: Option<Arrival>) -> BoxFuture<'static, Answer> {
         let count = raw.len();
         let unavailable = move |why: &str| (0..count).map(|_| Err(SubmitError::Unavailable(why.to_owned()))).collect();
+        if self.network.own_role() == Some(Role::Observer) {
+            let why = "this node is an observer of its network and passes no transactions on; send them to a gateway, or to another \
+                       full node";
+            return futures::future::ready(unavailable(why)).boxed();
+        }
         let (answer, result) = oneshot::channel();
         let arrival = arrival.or_else(|| self.arrival());
         match self.rpc.try_send(Batch { raws: raw, from: From::Rpc(answer), arrival }) {

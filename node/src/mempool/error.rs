@@ -1,7 +1,7 @@
 //! Why the mempool refused a transaction, in the words that Ethereum clients recognise, with a mend.
 
 use alloy_primitives::{Address, U256};
-use basalt_primitives::Height;
+use basalt_primitives::{Height, system::permission::Denied};
 
 /// Why a transaction was not taken. The beginning of each text is what geth says, because clients match on it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -195,6 +195,9 @@ pub enum PoolError {
         /// The limit.
         limit: usize,
     },
+    /// The network's permissions do not let its sender do that.
+    #[error(transparent)]
+    NotPermitted(#[from] Box<Denied>),
     /// The pool is full of better ones.
     #[error(
         "txpool is full: {count} transactions, {bytes} bytes, none of which would give way; offer a higher fee or try again after the next block"
@@ -231,6 +234,7 @@ impl PoolError {
             Self::InitCode { .. } | Self::TypeNotSupported(_) | Self::EmptyAuthorizations => "unsupported",
             Self::Expired { .. } | Self::EmptyWindow { .. } => "expired",
             Self::SenderLimit { .. } | Self::SenderBytes { .. } => "sender_limit",
+            Self::NotPermitted(_) => "not_permitted",
             Self::Full { .. } => "full",
         }
     }

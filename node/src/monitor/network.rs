@@ -84,6 +84,8 @@ fn dropped(s: &NetworkStats) -> Samples<1> {
             ("batch_beyond_rate", s.dropped_batches_limited.get()),
             ("batch_without_receiver", s.unsent_batches.get()),
             ("peer_event_unread", s.dropped_peer_events.get()),
+            ("not_admitted", s.refused_strangers.get()),
+            ("permission_ended", s.closed_members.get()),
         ],
     )
 }
@@ -114,7 +116,7 @@ impl Collector for NetworkMetrics {
         )?;
         let messages = both_ways(s, |t| (t.messages_in.get(), t.messages_out.get()));
         counters(e, ("network_messages", "Messages to and from peers by direction and protocol", None), messages)?;
-        counters(e, ("network_drops", "What was dropped on its way, by reason", None), dropped(s))?;
+        counters(e, ("network_drops", "Messages and connections dropped, by reason", None), dropped(s))?;
         let help = "What peers and strangers wanted and did not get (stream, request, connection, handshake, hello)";
         counters(e, ("network_refused", help, None), refused(s))?;
         let help = "Breaches of the protocol by peers, by kind (garbage, invalid, flood, slow)";

@@ -22,8 +22,12 @@ use libp2p::{
         THandler, THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished, dummy,
     },
 };
+use tokio::sync::watch;
 
-use super::stats::NetworkStats;
+use super::{
+    members::{MAX_GUIDES, Members, Standing},
+    stats::NetworkStats,
+};
 
 /// Bans remembered at most, of peers and of addresses each.
 const MAX_BANS: usize = 4096;
@@ -45,6 +49,8 @@ pub(super) struct Limits {
 /// Why a connection is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
+    #[error("not admitted to this network; its key must be on the list of nodes (`basalt permission node add`)")]
+    NotAdmitted,
     #[error("banned for a while")]
     Banned,
     #[error("too many connections under way")]
@@ -78,10 +84,17 @@ pub(super) struct Guard {
     connections: HashMap<ConnectionId, Connection>,
     banned_peers: HashMap<PeerId, Ban>,
     banned_addresses: HashMap<IpAddr, Ban>,
+    /// On a permissioned network: who may connect.
+    members: watch::Receiver<Option<Arc<Members>>>,
 }
 
 impl Guard {
-    pub(super) fn new(limits: Limits, reserved: Vec<PeerId>, stats: Arc<NetworkStats>) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        reserved: Vec<PeerId>,
+        stats: Arc<NetworkStats>,
+        members: watch::Receiver<Option<Arc<Members>>>,
+    ) -> Self {
         Self {
             limits,
             stats,
@@ -89,6 +102,7 @@ impl Guard {
             connections: HashMap::new(),
             banned_peers: HashMap::new(),
             banned_addresses: HashMap::new(),
+            members,
         }
     }
 
@@ -153,10 +167,34 @@ impl Guard {
         if same >= self.limits.max_per_ip { Err(Refused::PerAddress) } else { Ok(()) }
     }
 
+    /// What a peer is to this node; `None`: not let in. Only where nobody on the list is connected does this node ask others
+    /// for the way: those its configuration names and it dials itself, and no more than a few.
+    pub(super) fn standing(&self, peer: &PeerId, outbound: bool) -> Option<Standing> {
+        let members = self.members.borrow();
+        let standing = Standing::of(members.as_deref(), peer, outbound && self.reserved.contains(peer))?;
+        if !standing.is_guide() {
+            return Some(standing);
+        }
+        let peers = || self.connections.values().filter_map(|c| c.peer).filter(|p| p != peer);
+        let is_member = |p: PeerId| members.as_ref().is_some_and(|m| m.get(&p).is_some());
+        (!peers().any(is_member) && peers().count() < MAX_GUIDES).then_some(standing)
+    }
+
+    fn check_admitted(&self, peer: &PeerId, outbound: bool) -> Result<(), Refused> {
+        if self.standing(peer, outbound).is_some() {
+            return Ok(());
+        }
+        if !outbound {
+            self.stats.refused_strangers.inc();
+        }
+        Err(Refused::NotAdmitted)
+    }
+
     fn check_peer(&self, id: ConnectionId, peer: &PeerId, inbound: bool, now: Instant) -> Result<(), Refused> {
         if self.is_banned(peer, now) {
             return Err(Refused::Banned);
         }
+        self.check_admitted(peer, !inbound)?;
         let others = || self.connections.iter().filter(move |(other, c)| **other != id && c.peer.is_some());
         if others().filter(|(_, c)| c.peer == Some(*peer)).count() >= PER_PEER {
             return Err(Refused::PerPeer);
@@ -247,6 +285,9 @@ impl NetworkBehaviour for Guard {
         if peer.is_some_and(|p| self.is_banned(&p, Instant::now())) {
             return Err(self.refuse(Refused::Banned));
         }
+        if let Some(peer) = peer {
+            self.check_admitted(&peer, true).map_err(|r| self.refuse(r))?;
+        }
         if self.pending(false) >= self.limits.max_pending {
             return Err(self.refuse(Refused::Pending));
         }
@@ -297,7 +338,8 @@ mod tests {
     use super::*;
 
     fn guard(max_per_ip: usize, max_pending: usize, max_peers: usize) -> Guard {
-        Guard::new(Limits { max_peers, max_per_ip, max_pending }, Vec::new(), Arc::default())
+        let limits = Limits { max_peers, max_per_ip, max_pending };
+        Guard::new(limits, Vec::new(), Arc::default(), watch::channel(None).1)
     }
 
     fn id(n: usize) -> ConnectionId {

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use basalt_primitives::{B256, Bytes, PublicKey};
+use basalt_primitives::{B256, Bytes, PublicKey, system::permission::Role};
 use basalt_proto::status::StatusRequest;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -12,6 +12,7 @@ use super::{
     config::PeerAddr,
     error::RequestError,
     gossip::{BatchId, BatchVerdict},
+    members::Members,
     peers::{Peer, PeerInfo},
     shared::{Command, ConsensusFrame, Offence, PeerEvent, Shared, TransactionBatch},
     stats::NetworkStats,
@@ -32,6 +33,10 @@ pub trait BlockSource: Send + Sync + 'static {
     fn block_range(&self, from: u64, max_count: usize, max_bytes: usize) -> Vec<Bytes>;
     /// A block by hash, finalized or proposed, encoded (`Block`).
     fn block_by_hash(&self, hash: &B256) -> Option<Bytes>;
+    /// The chain's `genesis.json`, for nodes that join; `None`: this node gives none.
+    fn genesis(&self) -> Option<Bytes> {
+        None
+    }
 }
 
 /// Who a consensus message is for.
@@ -106,6 +111,30 @@ impl NetworkHandle {
         self.shared.table.set_validators(keys.into_iter().collect::<HashSet<_>>());
     }
 
+    /// Names who may connect to a node of a permissioned network. Connections to those who may no more are closed; those to
+    /// peers whose standing has changed are closed too, and made anew.
+    pub fn set_members(&self, members: Members) {
+        self.shared.members.send_if_modified(|list| {
+            let new = list.as_deref() != Some(&members);
+            if new {
+                *list = Some(Arc::new(members));
+            }
+            new
+        });
+    }
+
+    /// Who may connect; `None`: the network is not permissioned.
+    #[must_use]
+    pub fn members(&self) -> Option<Arc<Members>> {
+        self.shared.members.borrow().clone()
+    }
+
+    /// On a permissioned network: what this node may do; `None` also while it is not on the list.
+    #[must_use]
+    pub fn own_role(&self) -> Option<Role> {
+        self.shared.members.borrow().as_ref()?.get(&self.shared.local_peer).map(|m| m.role)
+    }
+
     /// Tells peers about our new head.
     pub fn announce_head(&self, height: u64, hash: B256) {
         self.shared.head.send_if_modified(|head| {
@@ -132,7 +161,8 @@ impl NetworkHandle {
         hash: B256,
         height: u64,
     ) -> Result<Option<(PeerId, Bytes)>, RequestError> {
-        let mut others: Vec<_> = self.shared.table.all().into_iter().filter(|p| Some(p.id) != likely).collect();
+        let mut others: Vec<_> = self.shared.table.all();
+        others.retain(|p| Some(p.id) != likely && p.standing.serves());
         others.sort_by_key(|p| std::cmp::Reverse(p.head.lock().0));
         let asked = likely.into_iter().chain(others.iter().take(ASK_OTHERS).map(|p| p.id));
         let mut last = Err(RequestError::NotConnected);
@@ -146,6 +176,12 @@ impl NetworkHandle {
             };
         }
         last
+    }
+
+    /// Asks a peer for the chain's `genesis.json`. It is for the caller to check against the hash it knows.
+    pub async fn request_genesis(&self, peer: PeerId) -> Result<Bytes, RequestError> {
+        let task = self.shared.runtime.spawn(sync::request_genesis(Arc::clone(&self.shared), peer));
+        task.await.map_err(|_| RequestError::Closed)?
     }
 
     /// Names who answers peers that ask about the nodes of the network; the first call counts.

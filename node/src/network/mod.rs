@@ -6,8 +6,8 @@
 //! and banned for a while. Bytes are decoded and bounded here; signatures and blocks are for the driver to verify.
 //!
 //! - `actor` drives the swarm and owns all state; `shared` is what it shares with the tasks.
-//! - `guard` limits and bans connections; `dialer` decides when to dial static peers, `discovery` whom else on a public
-//!   network.
+//! - `guard` limits and bans connections, and lets in whom `members` lists; `gated` keeps gossip from those it is not
+//!   for; `dialer` decides when to dial static peers, `discovery` whom else on a public network.
 //! - `streams` opens and takes raw substreams; `frame` cuts them into frames; `wire` is what the frames say.
 //! - `session` greets peers and carries heads and consensus; `sync` asks for and serves blocks; `gossip` spreads
 //!   transactions; `status` is what nodes tell each other about themselves.
@@ -18,11 +18,13 @@ mod dialer;
 mod discovery;
 mod error;
 mod frame;
+mod gated;
 mod gossip;
 mod guard;
 mod handle;
 mod identity;
 mod limit;
+mod members;
 mod peers;
 mod queue;
 mod session;
@@ -54,6 +56,7 @@ use tokio::{
 
 use actor::{Actor, Behaviour};
 use dialer::Dialer;
+use gated::Gated;
 use guard::{Guard, Limits};
 use shared::{COMMANDS, Context, Shared};
 
@@ -66,6 +69,7 @@ pub use gossip::{BatchId, BatchVerdict};
 pub use handle::{BlockSource, ConsensusTarget, NetworkEvents, NetworkHandle};
 pub use identity::{Identity, peer_id_of};
 pub use libp2p::{Multiaddr as PeerMultiaddr, PeerId};
+pub use members::{Member, Members};
 pub use peers::PeerInfo;
 pub use shared::{ConsensusFrame, Offence, PeerEvent, TransactionBatch};
 pub use stats::{Counter, NetworkStats, Offences, Traffic};
@@ -89,6 +93,8 @@ pub struct ChainInfo {
     pub genesis: B256,
     /// Name and version of the software, such as `basalt/0.1.0`.
     pub software: String,
+    /// On a permissioned network: who may connect.
+    pub members: Option<Members>,
 }
 
 /// The network side of a node.
@@ -126,6 +132,7 @@ impl Network {
             stats: Arc::default(),
             outbox: gossip::Outbox::new(config.outbox_bytes),
             head: watch::Sender::new(blocks.head()),
+            members: watch::Sender::new(chain.members.clone().map(Arc::new)),
             listening: watch::Sender::new(Vec::new()),
             addresses: Default::default(),
             stop: watch::Sender::new(false),
@@ -245,10 +252,10 @@ fn behaviour(
         .with_cache_size(0)
         .with_hide_listen_addrs(true);
     let behaviour = Behaviour {
-        guard: Guard::new(limits, reserved, Arc::clone(&shared.stats)),
+        guard: Guard::new(limits, reserved, Arc::clone(&shared.stats), shared.members.subscribe()),
         memory: Toggle::from(memory),
         streams: streams::Behaviour::new(shared.protocols.inbound(config.discovery.is_some())),
-        gossip,
+        gossip: Gated::new(gossip, shared.members.subscribe()),
         ping: ping::Behaviour::new(ping),
         identify: identify::Behaviour::new(identify),
     };

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use basalt_primitives::{B256, PublicKey};
+use basalt_primitives::{B256, PublicKey, system::permission::Role};
 use libp2p::{Multiaddr, PeerId};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 
-use super::{queue::FrameQueue, stats::NetworkStats};
+use super::{members::Standing, queue::FrameQueue, stats::NetworkStats};
 
 /// Block requests to one peer at once.
 const MAX_REQUESTS: usize = 4;
@@ -40,6 +40,10 @@ pub struct PeerInfo {
     pub bytes_in: u64,
     /// Payload bytes sent to it (gossip counts as one copy per batch and is left out).
     pub bytes_out: u64,
+    /// On a permissioned network: its role; `None` also for a peer that is only asked for the way.
+    pub role: Option<Role>,
+    /// Whether blocks may be asked of it.
+    pub serves: bool,
     /// The last measured round trip.
     pub round_trip: Option<Duration>,
 }
@@ -52,6 +56,7 @@ pub(super) struct Peer {
     pub(super) inbound: bool,
     pub(super) software: String,
     pub(super) validator: Option<PublicKey>,
+    pub(super) standing: Standing,
     pub(super) since: Instant,
     pub(super) head: Mutex<(u64, B256)>,
     pub(super) bytes_in: AtomicU64,
@@ -86,6 +91,8 @@ impl Peer {
             software: self.software.clone(),
             head: *self.head.lock(),
             validator: self.validator,
+            role: self.standing.role(),
+            serves: self.standing.serves(),
             connected: self.since.elapsed(),
             bytes_in: self.bytes_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),

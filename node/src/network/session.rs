@@ -57,9 +57,14 @@ impl From<FrameError> for HelloFailure {
 }
 
 /// Exchanges Hellos: both speak at once, both judge.
-pub(super) async fn hello(context: &Context, peer: PeerId, mut stream: Stream) -> Result<Hello, HelloFailure> {
+pub(super) async fn hello(
+    context: &Context,
+    peer: PeerId,
+    blank: bool,
+    mut stream: Stream,
+) -> Result<Hello, HelloFailure> {
     let deadline = context.shared.config.hello_timeout;
-    let ours = context.hello().encode();
+    let ours = context.hello(blank).encode();
     frame::write_frame(&mut stream, &ours, deadline).await?;
     frame::flush(&mut stream, deadline).await?;
     context.shared.stats.control.sent(ours.len());
@@ -81,10 +86,11 @@ pub(super) async fn hello(context: &Context, peer: PeerId, mut stream: Stream) -
 pub(super) async fn hello_out(
     context: &Context,
     peer: PeerId,
+    blank: bool,
     stream: tokio::sync::oneshot::Receiver<Result<Stream, RequestError>>,
 ) -> Result<Hello, HelloFailure> {
     match stream.await {
-        Ok(Ok(stream)) => hello(context, peer, stream).await,
+        Ok(Ok(stream)) => hello(context, peer, blank, stream).await,
         Ok(Err(RequestError::Unsupported)) => Err(HelloFailure::Garbage("it is not a Basalt node".into())),
         Ok(Err(e)) => Err(HelloFailure::Broken(e.to_string())),
         Err(_) => Err(HelloFailure::Broken("the connection closed".into())),

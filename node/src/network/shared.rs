@@ -19,6 +19,7 @@ use super::{
     error::RequestError,
     gossip::{BatchId, BatchVerdict, Outbox},
     handle::BlockSource,
+    members::List,
     peers::PeerTable,
     session::HelloFailure,
     stats::NetworkStats,
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) stats: Arc<NetworkStats>,
     pub(super) outbox: Outbox,
     pub(super) head: watch::Sender<(u64, B256)>,
+    pub(super) members: List,
     pub(super) listening: watch::Sender<Vec<Multiaddr>>,
     pub(super) stop: watch::Sender<bool>,
     pub(super) stopped: watch::Sender<bool>,
@@ -80,8 +82,9 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn hello(&self) -> Hello {
-        let (height, head_hash) = *self.shared.head.borrow();
+    /// What this node says of itself. A peer that is only asked for the way learns the chain and nothing else.
+    pub(super) fn hello(&self, blank: bool) -> Hello {
+        let (height, head_hash) = if blank { (0, self.genesis) } else { *self.shared.head.borrow() };
         Hello {
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_VERSION,
@@ -89,7 +92,7 @@ impl Context {
             head_height: Height(height),
             head_hash,
             software: self.software.clone(),
-            validator: self.proof,
+            validator: self.proof.filter(|_| !blank),
         }
     }
 

@@ -125,6 +125,10 @@ pub struct NetworkStats {
     pub refused_requests: Counter,
     /// Connections refused by a limit or a ban.
     pub refused_connections: Counter,
+    /// Connections of peers that the network's permissions do not admit, ended before any protocol spoke.
+    pub refused_strangers: Counter,
+    /// Connections closed because the peer's permission ended or changed.
+    pub closed_members: Counter,
     /// Inbound connections that failed before they had an identity (garbage, scans, time-outs).
     pub failed_handshakes: Counter,
     /// Peers of another chain or of no common protocol version.

@@ -27,6 +27,8 @@ pub(super) enum Kind {
     Range,
     Hash,
     Peers,
+    /// The genesis file, for a node that joins and knows its hash.
+    Genesis,
 }
 
 /// Answers one request. The permit bounds how many are answered at once for one peer.
@@ -89,6 +91,11 @@ async fn answer(context: &Arc<Context>, kind: Kind, request: bytes::Bytes) -> Re
             addresses.truncate(max);
             return Ok(Some(wire::encode_peers(addresses)));
         }
+        Kind::Genesis => {
+            let fits = move |text: &Bytes| text.len() <= max;
+            let read = context.shared.runtime.spawn_blocking(move || blocks.genesis().filter(fits).map(|t| t.to_vec()));
+            return Ok(read.await.ok().flatten());
+        }
     };
     Ok(read.await.ok())
 }
@@ -136,6 +143,12 @@ pub(super) async fn request_hash(
     let protocol = shared.protocols.block_by_hash.clone();
     let answer = request(&shared, peer, protocol, wire::encode_hash_request(hash, height)).await?;
     checked(&shared, peer, wire::decode_block(&answer)).await
+}
+
+/// Asks a peer for the genesis file. It is for the caller to check against the hash it knows.
+pub(super) async fn request_genesis(shared: Arc<Shared>, peer: PeerId) -> Result<Bytes, RequestError> {
+    let protocol = shared.protocols.genesis.clone();
+    Ok(Bytes(request(&shared, peer, protocol, vec![0]).await?))
 }
 
 async fn checked<T>(shared: &Shared, peer: PeerId, answer: Result<T, DecodeError>) -> Result<T, RequestError> {

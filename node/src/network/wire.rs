@@ -37,6 +37,7 @@ pub(super) struct Protocols {
     pub(super) block_by_hash: StreamProtocol,
     pub(super) status: StreamProtocol,
     pub(super) peers: StreamProtocol,
+    pub(super) genesis: StreamProtocol,
     pub(super) gossip_prefix: String,
     pub(super) topic: String,
 }
@@ -55,6 +56,7 @@ impl Protocols {
             block_by_hash: name("block-by-hash"),
             status: name("status"),
             peers: name("peers"),
+            genesis: name("genesis"),
             gossip_prefix: format!("/basalt/{chain}/gossip"),
             topic: format!("/basalt/{chain}/transactions/1"),
         }
@@ -62,8 +64,10 @@ impl Protocols {
 
     /// What peers may open here; other nodes' addresses are told only where peers are sought.
     pub(super) fn inbound(&self, seeks_peers: bool) -> Vec<StreamProtocol> {
-        [&self.hello, &self.head, &self.consensus, &self.blocks_by_range, &self.block_by_hash, &self.status]
+        let blocks = [&self.blocks_by_range, &self.block_by_hash, &self.genesis];
+        [&self.hello, &self.head, &self.consensus, &self.status]
             .into_iter()
+            .chain(blocks)
             .chain(seeks_peers.then_some(&self.peers))
             .cloned()
             .collect()

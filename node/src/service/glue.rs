@@ -32,6 +32,7 @@ use crate::{
         traces::{self, Tracer},
     },
     network::{BatchVerdict, NetworkEvents, NetworkHandle, Offence},
+    permission::Membership,
     rpc::{BlockEvent, EventHub},
 };
 
@@ -59,6 +60,8 @@ pub(super) struct NodeEvents {
     last_commit: AtomicU64,
     evidence: EvidenceBook,
     tracer: Option<Arc<Tracer>>,
+    /// On a permissioned network.
+    membership: Option<Membership>,
 }
 
 impl NodeEvents {
@@ -81,7 +84,14 @@ impl NodeEvents {
             last_commit: AtomicU64::new(0),
             evidence,
             tracer,
+            membership: None,
         }
+    }
+
+    /// Lets every block tell the network who may connect.
+    pub fn with_membership(mut self, membership: Option<Membership>) -> Self {
+        self.membership = membership;
+        self
     }
 
     /// Proof of misbehaviour that this node has seen.
@@ -117,6 +127,9 @@ impl NodeEvents {
         let head = committed.head;
         self.record(committed);
         self.trace(committed);
+        if let Some(membership) = &self.membership {
+            membership.refresh(&self.network);
+        }
         self.network.announce_head(head.height().0, head.hash());
         let block = head.block.block();
         self.metrics.block(&BlockStats {
@@ -288,6 +301,15 @@ pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network:
             // This node may be the one that must make the block.
             driver.work();
         }
+    }
+}
+
+/// Looks once a second whether somebody's time has come, also while no block does.
+pub(super) async fn watch_members(membership: Membership, network: NetworkHandle) {
+    let mut ticks = tokio::time::interval(SAMPLE_EVERY);
+    while !network.is_stopped() {
+        ticks.tick().await;
+        membership.refresh(&network);
     }
 }
 

@@ -37,6 +37,7 @@ use crate::{
         traces::{Service, Tracer},
     },
     network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle, PeerAddr},
+    permission::{self, Membership},
     proposer::Proposer,
     rpc::{App, EventHub, Ports, RpcConfig, namespaces_without},
     sync::{Blocks, Fetcher, Progress, Syncer},
@@ -186,11 +187,14 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     metrics.restored(head.height().0, head.block.header().timestamp_ms);
     let identity = Identity::new(&identities.node);
     let source = Arc::new(Blocks { chain: chain.clone(), bodies });
+    let membership = Membership::of(&chain);
+    let members = membership.as_ref().map(Membership::now).transpose()?;
+    permission::log_own_standing(members.as_ref(), &identity.peer_id());
     let (network, events) = Network::start(
         network_config(&config, &chain)?,
         &identity,
         identities.validator.as_ref(),
-        ChainInfo { genesis: chain.genesis, software: glue::client_version() },
+        ChainInfo { genesis: chain.genesis, software: glue::client_version(), members },
         source,
         &tokio::runtime::Handle::current(),
     )?;
@@ -210,7 +214,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     let evidence = EvidenceBook::open(&config.data_dir, chain.genesis)
         .with_context(|| format!("cannot read {} in {}", evidence::FILE, config.data_dir.display()))?;
     let tracer = tracer(&config, &chain, &metrics)?;
-    let node_events = Arc::new(glue::NodeEvents::new(
+    let node_events = glue::NodeEvents::new(
         chain.clone(),
         network.clone(),
         hub.clone(),
@@ -218,7 +222,11 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         executed_tx,
         evidence.clone(),
         tracer.clone(),
-    ));
+    );
+    let node_events = Arc::new(node_events.with_membership(membership.clone()));
+    if let Some(membership) = membership {
+        tokio::spawn(glue::watch_members(membership, network.clone()));
+    }
     let worker = Worker {
         chain: chain.clone(),
         clock: Arc::clone(&clock),

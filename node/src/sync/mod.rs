@@ -165,7 +165,7 @@ impl Syncer {
     }
 
     fn highest_claim(&self) -> Option<Height> {
-        self.network.peers().iter().map(|p| Height(p.head.0)).max()
+        self.network.peers().iter().filter(|p| p.serves).map(|p| Height(p.head.0)).max()
     }
 
     /// Fetches range after range while there is progress.
@@ -190,7 +190,7 @@ impl Syncer {
         if own >= claimed {
             return None;
         }
-        let ahead = self.network.peers().into_iter().filter(|p| p.head.0 > own.0);
+        let ahead = self.network.peers().into_iter().filter(|p| p.serves && p.head.0 > own.0);
         let peer = ahead.choose(&mut rand::rng())?.peer_id;
         match self.network.request_blocks(peer, own.next().0, RANGE).await {
             Ok(blocks) => Some((peer, blocks)).filter(|(_, blocks)| !blocks.is_empty()),

@@ -47,4 +47,8 @@ impl BlockSource for Blocks {
         let block = self.bodies.block(hash).or_else(stored)?;
         Some(block.block().encode().into())
     }
+
+    fn genesis(&self) -> Option<Bytes> {
+        Some(self.chain.spec.to_json().into_bytes().into())
+    }
 }

@@ -1,4 +1,4 @@
-//! Addresses that belong to the system: contracts that every chain has in its genesis, and precompiles of our own.
+//! Addresses that belong to the system: contracts that chains have in their genesis, and precompiles of our own.
 //!
 //! System contracts live at `0x…0B450001` and up, precompiles at `0x…0B450101` and up ("B45" for Basalt). Nobody can hold
 //! a key of such an address, and no contract can be deployed there.
@@ -6,12 +6,16 @@
 pub mod calls;
 pub mod evidence;
 pub mod header_proof;
+pub mod permission;
 pub mod validators;
 
 use alloy_primitives::{Address, address};
 
 /// The validator set by vote: `contracts/system/Validators.sol`.
 pub const VALIDATORS: Address = address!("0x000000000000000000000000000000000B450001");
+
+/// Who may join a private network, and what its accounts may do: `contracts/system/Permission.sol`. Absent elsewhere.
+pub const PERMISSION: Address = address!("0x000000000000000000000000000000000B450002");
 
 /// Precompile: verifies an Ed25519 signature under the rules of ZIP-215. Input: key 32, signature 64, message. Output: the
 /// 32-byte word 1 if it verifies, else nothing.

@@ -285,6 +285,7 @@ impl ChainSpec {
                  validators of this file in it; make the network with `basalt network create`, and change no validator by hand",
             );
         }
+        super::permission::GenesisPermission::of(self)?;
         Ok(())
     }
 }

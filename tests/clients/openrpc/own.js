@@ -18,6 +18,7 @@ export const own = {
   consensus_proposals: none,
   consensus_skipped: [set(['latest']), set((c) => [c.sent[0].block])],
   consensus_status: none,
+  permission_status: none,
   consensus_validators: [set([]), set(['0x1'])],
   debug_traceCall: [
     set((c) => [{ to: c.contract, data: c.ledger.encodeFunctionData('count') }, 'latest', { tracer: 'callTracer' }]),

@@ -4,8 +4,12 @@
 use std::path::Path;
 
 use anyhow::bail;
+use basalt_primitives::ChainSpec;
 
-use super::create::{CreateArgs, NewNode};
+use super::{
+    create::{CreateArgs, NewNode},
+    layout::NodeEntry,
+};
 use crate::{
     auth::{
         AuthConfig, Role,
@@ -47,6 +51,11 @@ impl Callers {
         })
     }
 
+    /// Of one node that joins a network and listens on loopback only.
+    pub fn for_node(chain: &ChainSpec) -> anyhow::Result<Self> {
+        Ok(if chain.development { Self::Loopback } else { Self::Keys(NewSecret::generate(ADMIN)?) })
+    }
+
     /// A node's `[auth]`.
     pub fn config(&self) -> Option<AuthConfig> {
         match self {
@@ -57,7 +66,7 @@ impl Callers {
     }
 
     /// Writes the administrator's key into the network's folder, and its hash into the folder of each node.
-    pub fn write(&self, out: &Path, nodes: &[NewNode]) -> anyhow::Result<()> {
+    pub fn write(&self, out: &Path, nodes: &[&NodeEntry]) -> anyhow::Result<()> {
         let Self::Keys(secret) = self else { return Ok(()) };
         let entry = KeyEntry {
             id: ADMIN.into(),
@@ -70,7 +79,7 @@ impl Callers {
         };
         let file = KeysFile { keys: vec![entry], certificates: Vec::new() };
         for node in nodes {
-            file.write(&node.entry.dir(out).join(KEYS))?;
+            file.write(&node.dir(out).join(KEYS))?;
         }
         Ok(write_private(&out.join(ADMIN_KEY), format!("{}\n", secret.text.as_str()).as_bytes())?)
     }

@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use basalt_primitives::{
-    ChainSpec, SecretKey, Validator,
+    Address, ChainSpec, Height, SecretKey, Validator,
     chainspec::{Fees, GenesisAccount, GenesisValidator},
+    system::permission::{Node, Role, Until},
 };
 use clap::Args;
 
@@ -70,6 +71,15 @@ pub(in crate::cmd) struct CreateArgs {
     /// File whose first line is the passphrase of the keys; else BASALT_PASSPHRASE; else one is made.
     #[arg(long)]
     passphrase_file: Option<PathBuf>,
+    /// Permissioned network: only nodes on the list may connect, and what accounts may do is decided by vote.
+    #[arg(long)]
+    permissioned: bool,
+    /// How accounts of a permissioned network are judged: open, deny or allow.
+    #[arg(long, requires = "permissioned")]
+    accounts: Option<String>,
+    /// Accounts that decide about permissions, instead of the validators (comma-separated).
+    #[arg(long, value_delimiter = ',', requires = "permissioned")]
+    administrators: Vec<Address>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -90,7 +100,7 @@ pub(super) fn run(args: CreateArgs) -> anyhow::Result<()> {
     let callers = Callers::choose(&spec, &nodes, &args)?;
     // Everything is checked; from here on files are written.
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
-    let (passphrase, passphrase_file) = passphrase(&args, spec.dev)?;
+    let (passphrase, passphrase_file) = passphrase(&args.out, args.passphrase_file.as_deref(), spec.dev)?;
     let secret = (passphrase.as_ref(), passphrase_file.as_deref());
     let manifest = write_network(&spec, &args.out, &nodes, &chain, secret, &callers)?;
     report(&args, &chain, &manifest, passphrase_file.as_deref(), &callers);
@@ -119,7 +129,7 @@ fn write_network(
     for node in nodes {
         write_node(out, node, nodes, chain, passphrase, passphrase_file, callers)?;
     }
-    callers.write(out, nodes)?;
+    callers.write(out, &nodes.iter().map(|n| &n.entry).collect::<Vec<_>>())?;
     let manifest = Manifest {
         name: chain.name.clone(),
         chain_id: chain.chain_id,
@@ -161,6 +171,15 @@ fn read_spec(args: &CreateArgs) -> anyhow::Result<NetworkSpec> {
     n.metrics_port = args.metrics_port.unwrap_or(n.metrics_port);
     n.p2p_port = args.p2p_port.unwrap_or(n.p2p_port);
     spec.consensus.block_interval_ms = args.block_interval_ms.unwrap_or(spec.consensus.block_interval_ms);
+    let p = &mut spec.permission;
+    p.enabled |= args.permissioned;
+    if let Some(mode) = &args.accounts {
+        p.accounts.clone_from(mode);
+    }
+    if !args.administrators.is_empty() {
+        p.authority = "administrators".into();
+        p.administrators.extend(&args.administrators);
+    }
     spec.check()?;
     Ok(spec)
 }
@@ -231,6 +250,9 @@ fn chain_spec(spec: &NetworkSpec, nodes: &[NewNode]) -> anyhow::Result<ChainSpec
         alloc: spec.alloc(),
     };
     let mut chain = chain.with_system_contracts();
+    if spec.permission.enabled {
+        chain = spec.permission.genesis(nodes.iter().map(listed).collect()).put_into(chain);
+    }
     if spec.dev && chain.fees != Fees::Zero {
         // They pay for their votes about validators; elsewhere whoever runs the network funds them.
         let accounts = chain.validators.iter().map(|v| v.validator.address());
@@ -241,16 +263,38 @@ fn chain_spec(spec: &NetworkSpec, nodes: &[NewNode]) -> anyhow::Result<ChainSpec
     Ok(chain)
 }
 
+/// A node of the new network on the list of those that may connect.
+fn listed(node: &NewNode) -> Node {
+    let validator = node.validator_key.as_ref().map(SecretKey::public_key);
+    Node {
+        key: node.node_key.public_key(),
+        role: if validator.is_some() { Role::Validator } else { Role::Full },
+        removed: false,
+        since: Height::GENESIS,
+        until: Until::default(),
+        organisation: None,
+        validator,
+        name: node.entry.name.clone(),
+    }
+}
+
 /// The passphrase for the new keys and the file the nodes read it from. Development keys are plain.
-fn passphrase(args: &CreateArgs, dev: bool) -> anyhow::Result<(Option<Passphrase>, Option<PathBuf>)> {
+pub(super) fn passphrase(
+    out: &Path,
+    given: Option<&Path>,
+    dev: bool,
+) -> anyhow::Result<(Option<Passphrase>, Option<PathBuf>)> {
     if dev {
         return Ok((None, None));
     }
-    if let Some(found) = Passphrase::find(args.passphrase_file.as_deref())? {
-        let file = args.passphrase_file.as_ref().map(fs::canonicalize).transpose()?;
+    if let Some(found) = Passphrase::find(given)? {
+        let file = given.map(fs::canonicalize).transpose()?;
         return Ok((Some(found), file));
     }
-    let path = args.out.join("passphrase");
+    let path = out.join("passphrase");
+    if path.exists() {
+        return Ok((Passphrase::find(Some(&path))?, Some(fs::canonicalize(path)?)));
+    }
     let text = hex::encode(keys::random::<24>()?);
     keys::write_private(&path, format!("{text}\n").as_bytes())?;
     Ok((Some(Passphrase::new(&text)), Some(fs::canonicalize(path)?)))
@@ -272,25 +316,51 @@ fn write_node(
         keys::save(&dir.join("validator.key"), key, passphrase)?;
         service::restore::init_sign_record(&dir.join("data"), chain)?;
     }
-    let peers = all.iter().filter(|p| p.entry.name != node.entry.name).map(peer_address).collect();
+    let surroundings = Surroundings {
+        peers: all.iter().filter(|p| p.entry.name != node.entry.name).map(peer_address).collect(),
+        hosts: all.iter().filter(|n| n.host.parse::<IpAddr>().is_err()).map(|n| n.host.clone()).collect(),
+        validator: node.validator_key.is_some(),
+        passphrase_file,
+        callers,
+    };
+    write_config(out, &node.entry, chain, surroundings)
+}
+
+/// What a node's configuration says of the world around it.
+pub(super) struct Surroundings<'a> {
+    pub(super) peers: Vec<String>,
+    pub(super) hosts: Vec<String>,
+    /// Whether it has a validator key.
+    pub(super) validator: bool,
+    pub(super) passphrase_file: Option<&'a Path>,
+    pub(super) callers: &'a Callers,
+}
+
+/// Writes a node's configuration into its folder.
+pub(super) fn write_config(
+    out: &Path,
+    entry: &NodeEntry,
+    chain: &ChainSpec,
+    s: Surroundings<'_>,
+) -> anyhow::Result<()> {
     let config = NodeConfig {
-        name: node.entry.name.clone(),
+        name: entry.name.clone(),
         genesis: Path::new("../..").join(GENESIS),
         data_dir: "data".into(),
         keys: config::Keys {
             node: "node.key".into(),
-            validator: node.validator_key.is_some().then(|| "validator.key".into()),
-            passphrase_file: passphrase_file.map(Path::to_owned),
+            validator: s.validator.then(|| "validator.key".into()),
+            passphrase_file: s.passphrase_file.map(Path::to_owned),
         },
-        p2p: config::P2p { listen: node.entry.p2p, peers, ..config::P2p::default() },
+        p2p: config::P2p { listen: entry.p2p, peers: s.peers, ..config::P2p::default() },
         rpc: config::Rpc {
-            listen: node.entry.rpc,
+            listen: entry.rpc,
             cors: if chain.development { vec!["*".into()] } else { Vec::new() },
-            hosts: all.iter().filter(|n| n.host.parse::<IpAddr>().is_err()).map(|n| n.host.clone()).collect(),
+            hosts: s.hosts,
             ..config::Rpc::default()
         },
-        metrics: config::Metrics { listen: node.entry.metrics, ..config::Metrics::default() },
-        auth: callers.config(),
+        metrics: config::Metrics { listen: entry.metrics, ..config::Metrics::default() },
+        auth: s.callers.config(),
         monitor: crate::monitor::config::MonitorConfig::default(),
         tracing: crate::monitor::traces::TracingConfig::default(),
         consensus: config::Consensus::default(),
@@ -303,7 +373,7 @@ fn write_node(
         },
         log: crate::monitor::logging::LogConfig::default(),
     };
-    fs::write(node.entry.config(out), toml::to_string(&config)?)?;
+    fs::write(entry.config(out), toml::to_string(&config)?)?;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 mod callers;
 mod create;
 mod explain;
+mod invitation;
+mod join;
 mod layout;
 mod processes;
 mod status;
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 pub(super) use create::make_network;
+pub(super) use invitation::{Checkpoint, Invitation};
 pub(super) use layout::{MANIFEST, Manifest, NodeEntry};
 pub(super) use processes::Run;
 
@@ -22,6 +25,7 @@ pub(super) enum NetworkCommand {
     ///
     /// Example: basalt network create --nodes 4 --consensus pbft --out mynet
     Create(create::CreateArgs),
+    Join(join::JoinArgs),
     /// Run the nodes of a network as processes on this machine; those already running are left alone.
     ///
     /// Example: basalt network up mynet --detach
@@ -68,6 +72,7 @@ pub(super) enum NetworkCommand {
 pub(super) fn run(command: NetworkCommand) -> anyhow::Result<()> {
     match command {
         NetworkCommand::Create(args) => create::run(args),
+        NetworkCommand::Join(args) => join::run(&args),
         NetworkCommand::Up { dir, detach } => up::run(&dir, detach),
         NetworkCommand::Down { dir } => up::down(&dir),
         NetworkCommand::Status { dir, json } => status::run(&dir, json),

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+pub(super) use send::send_to;
+pub(super) use show::text;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum ValidatorCommand {
     /// List the validators.
@@ -113,18 +116,18 @@ pub(super) enum ValidatorCommand {
 
 /// The node that is asked.
 #[derive(Debug, Args)]
-pub(super) struct Node {
+pub(in crate::cmd) struct Node {
     /// The node's RPC.
     #[arg(long, default_value = "http://127.0.0.1:8545", env = "BASALT_RPC")]
-    rpc: String,
+    pub(in crate::cmd) rpc: String,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(in crate::cmd) json: bool,
 }
 
 /// Whose vote it is.
 #[derive(Debug, Args)]
-pub(super) struct Signer {
+pub(in crate::cmd) struct Signer {
     /// Key file of the validator that signs.
     #[arg(long)]
     key: PathBuf,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use basalt_primitives::{
-    Bytes, Height, SecretKey, U256,
+    Address, Bytes, Height, SecretKey, U256,
     system::VALIDATORS,
     tx::{NativeTx, SecurityLevel},
 };
@@ -20,14 +20,25 @@ use crate::{
 const WITHIN: Duration = Duration::from_secs(60);
 
 impl Signer {
-    pub(super) fn load(&self) -> anyhow::Result<SecretKey> {
+    pub(in crate::cmd) fn load(&self) -> anyhow::Result<SecretKey> {
         Ok(keys::load(&self.key, Passphrase::find(self.passphrase_file.as_deref())?.as_ref())?)
     }
 }
 
 /// Sends a call and gives back its receipt. What the contract would revert is not sent: the reason is the error.
 pub(super) async fn send(client: &Client, key: &SecretKey, input: Bytes) -> anyhow::Result<Value> {
-    let tx = fill(client, key, input).await?;
+    send_to(client, key, VALIDATORS, input, "basalt validator proposals").await
+}
+
+/// As [`send`], to any system contract; `see` is the command that shows where proposals stand.
+pub(in crate::cmd) async fn send_to(
+    client: &Client,
+    key: &SecretKey,
+    to: Address,
+    input: Bytes,
+    see: &str,
+) -> anyhow::Result<Value> {
+    let tx = fill(client, key, to, input).await?;
     let raw = basalt_proto::tx::encode_native(&tx.sign(key));
     let hash = client.call("eth_sendRawTransaction", json!([raw])).await?;
     let deadline = Instant::now() + WITHIN;
@@ -37,9 +48,7 @@ pub(super) async fn send(client: &Client, key: &SecretKey, input: Bytes) -> anyh
             return Ok(receipt);
         }
         if !receipt.is_null() {
-            bail!(
-                "{hash} was refused by the contract, because something changed meanwhile; see `basalt validator proposals`"
-            );
+            bail!("{hash} was refused by the contract, because something changed meanwhile; see `{see}`");
         }
         if Instant::now() > deadline {
             bail!(
@@ -50,9 +59,9 @@ pub(super) async fn send(client: &Client, key: &SecretKey, input: Bytes) -> anyh
     }
 }
 
-async fn fill(client: &Client, key: &SecretKey, input: Bytes) -> anyhow::Result<NativeTx> {
+async fn fill(client: &Client, key: &SecretKey, to: Address, input: Bytes) -> anyhow::Result<NativeTx> {
     let from = key.public_key().address();
-    let call = json!({ "from": from, "to": VALIDATORS, "data": input });
+    let call = json!({ "from": from, "to": to, "data": input });
     let estimate = client.quantity("eth_estimateGas", json!([call])).await;
     let gas = u64::try_from(estimate.map_err(|e| {
         let text = e.to_string();
@@ -78,7 +87,7 @@ async fn fill(client: &Client, key: &SecretKey, input: Bytes) -> anyhow::Result<
         max_fee_per_gas,
         max_priority_fee_per_gas: 0,
         gas_limit,
-        to: Some(VALIDATORS),
+        to: Some(to),
         value: U256::ZERO,
         input,
         level: SecurityLevel::Public,

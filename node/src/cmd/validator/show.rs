@@ -24,7 +24,7 @@ pub(super) async fn proposal(client: &Client, id: u64) -> anyhow::Result<Value> 
 }
 
 /// A text field, or a dash.
-pub(super) fn text(value: &Value) -> String {
+pub(in crate::cmd) fn text(value: &Value) -> String {
     match value {
         Value::String(s) if !s.is_empty() => s.clone(),
         Value::Number(n) => n.to_string(),

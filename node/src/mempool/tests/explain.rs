@@ -1,6 +1,7 @@
 //! Why a transaction is stuck, or gone.
 
 use super::*;
+use basalt_primitives::system::permission::{Authority, Denied, Missing, Rights};
 
 #[test]
 fn what_is_stuck_is_explained_with_a_mend() {
@@ -150,6 +151,12 @@ fn every_refusal() -> Vec<PoolError> {
         PoolError::EmptyWindow { from: Height(1), until: Height(2) },
         PoolError::SenderLimit { sender, limit },
         PoolError::SenderBytes { sender, limit },
+        PoolError::NotPermitted(Box::new(Denied {
+            account: sender,
+            missing: Missing::Deploy,
+            rights: Rights::NONE,
+            authority: Authority::Validators,
+        })),
         PoolError::Full { count, bytes },
     ]
 }
@@ -184,7 +191,7 @@ fn assert_listed(gone: &Gone) {
             E::Underpriced { .. } | E::TipAboveFee { .. } | E::IntrinsicGas { .. } | E::FloorGas { .. } => {}
             E::BlockGasLimit { .. } | E::GasCap { .. } | E::InitCode { .. } | E::TypeNotSupported(_) => {}
             E::EmptyAuthorizations | E::Expired { .. } | E::EmptyWindow { .. } | E::SenderLimit { .. } => {}
-            E::SenderBytes { .. } | E::Full { .. } => {}
+            E::SenderBytes { .. } | E::NotPermitted(_) | E::Full { .. } => {}
         },
     }
 }

@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 
 use super::{Actor, Connection, Stage};
 use crate::network::{
+    members::Standing,
     session::{self, HelloFailure},
     shared::{Command, Offence, PeerEvent},
     wire::Hello,
@@ -25,7 +26,17 @@ const YOUNG: Duration = Duration::from_secs(10);
 impl Actor {
     pub(super) fn on_connected(&mut self, peer: PeerId, id: ConnectionId, address: &Multiaddr, outbound: bool) {
         let now = Instant::now();
-        debug!(%peer, %address, outbound, "connected, greeting");
+        // The guard let it in a moment ago; the list may have changed since.
+        let Some(standing) = self.swarm.behaviour().guard.standing(&peer, outbound) else {
+            debug!(%peer, %address, "not admitted any more");
+            if outbound {
+                self.dialer.connected(id, peer, now);
+            }
+            self.swarm.close_connection(id);
+            return;
+        };
+        let blank = standing.is_guide();
+        debug!(%peer, %address, outbound, ?standing, "connected, greeting");
         let stage = Stage::Greeting { begun: outbound, held: Vec::new() };
         let connection = Connection {
             peer,
@@ -34,6 +45,7 @@ impl Actor {
             since: now,
             stage,
             missed_pings: 0,
+            standing,
             listens: Vec::new(),
         };
         self.connections.insert(id, connection);
@@ -44,7 +56,7 @@ impl Actor {
             self.swarm.behaviour_mut().streams.open(peer, id, hello, reply);
             let context = Arc::clone(&self.context);
             self.tasks.spawn(async move {
-                let result = session::hello_out(&context, peer, stream).await;
+                let result = session::hello_out(&context, peer, blank, stream).await;
                 let _ = context.shared.commands.send(Command::Hello { peer, connection: id, result }).await;
             });
         }
@@ -53,13 +65,14 @@ impl Actor {
     pub(super) fn on_inbound(&mut self, id: ConnectionId, protocol: StreamProtocol, stream: Stream) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let peer = connection.peer;
+        let blank = connection.standing.is_guide();
         let is_hello = protocol == self.context.shared.protocols.hello;
         match &mut connection.stage {
             Stage::Greeting { begun, .. } if is_hello && !*begun => {
                 *begun = true;
                 let context = Arc::clone(&self.context);
                 self.tasks.spawn(async move {
-                    let result = session::hello(&context, peer, stream).await;
+                    let result = session::hello(&context, peer, blank, stream).await;
                     let _ = context.shared.commands.send(Command::Hello { peer, connection: id, result }).await;
                 });
             }
@@ -158,6 +171,37 @@ impl Actor {
         }
         let we_are_lower = self.context.shared.local_peer < old.peer;
         old.outbound == we_are_lower
+    }
+
+    /// A new list: whoever is not on it any more goes, and whoever has another role comes again with it.
+    pub(super) fn judge_standings(&mut self) {
+        let members = self.context.shared.members.borrow().clone();
+        let now = |c: &Connection| Standing::of(members.as_deref(), &c.peer, c.standing.is_guide());
+        let changed = |c: &&Connection| now(c).as_ref() != Some(&c.standing);
+        let gone: Vec<_> =
+            self.connections.iter().filter(|(_, c)| changed(c)).map(|(id, c)| (*id, c.peer, now(c))).collect();
+        for (id, peer, standing) in gone {
+            match standing {
+                None => info!(%peer, "disconnecting: the network's permissions do not admit it any more"),
+                Some(standing) => info!(%peer, ?standing, "disconnecting: its role has changed; it may come again"),
+            }
+            self.context.shared.stats.closed_members.inc();
+            self.close(id);
+        }
+    }
+
+    /// Once somebody on the list is there, nobody else is asked for the way.
+    pub(super) fn leave_guides(&mut self) {
+        let greeted = |s: &Standing| !s.is_guide();
+        if !self.sessions.values().any(|s| greeted(&s.peer.standing)) {
+            return;
+        }
+        let guides: Vec<_> =
+            self.connections.iter().filter(|(_, c)| c.standing.is_guide()).map(|(id, c)| (*id, c.peer)).collect();
+        for (id, peer) in guides {
+            debug!(%peer, "disconnecting: a member of the network is connected, nobody else is asked for the way");
+            self.close(id);
+        }
     }
 
     pub(super) fn on_closed(&mut self, id: ConnectionId, cause: &str) {

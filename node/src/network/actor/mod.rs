@@ -35,8 +35,10 @@ use tracing::{debug, info, warn};
 use self::{misbehaviour::FAILURE_WINDOW, seeking::Seeking, session::Session};
 use super::{
     dialer::Dialer,
-    gossip::{BatchVerdict, Gossip},
+    gated::Gated,
+    gossip::BatchVerdict,
     guard::Guard,
+    members::Standing,
     shared::{Command, Context, Offence, TransactionBatch},
     streams,
 };
@@ -52,7 +54,7 @@ pub(super) struct Behaviour {
     pub(super) guard: Guard,
     pub(super) memory: Toggle<memory_connection_limits::Behaviour>,
     pub(super) streams: streams::Behaviour,
-    pub(super) gossip: Gossip,
+    pub(super) gossip: Gated,
     pub(super) ping: ping::Behaviour,
     pub(super) identify: identify::Behaviour,
 }
@@ -65,6 +67,8 @@ struct Connection {
     since: Instant,
     stage: Stage,
     missed_pings: u32,
+    /// What the peer was to us when it connected; when that changes, the connection ends.
+    standing: Standing,
     /// Where the peer says it listens; kept only where peers are sought.
     listens: Vec<SocketAddr>,
 }
@@ -136,6 +140,7 @@ impl Actor {
     pub(super) async fn run(mut self) {
         let shared = Arc::clone(&self.context.shared);
         let mut stop = shared.stop.subscribe();
+        let mut members = shared.members.subscribe();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -146,6 +151,7 @@ impl Actor {
                 () = shared.outbox.added(), if flush_at.is_none() => self.schedule_flush(),
                 () = sleep_until(flush_at.unwrap_or(self.last_flush).into()), if flush_at.is_some() => self.flush(),
                 Some(_) = self.tasks.join_next(), if !self.tasks.is_empty() => {}
+                Ok(()) = members.changed() => self.judge_standings(),
                 _ = tick.tick() => self.on_tick(),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
@@ -231,6 +237,7 @@ impl Actor {
             info!(%peer, "disconnecting: it did not say Hello in time");
             self.close(id);
         }
+        self.leave_guides();
         if now - self.last_tidy > TIDY {
             self.last_tidy = now;
             self.swarm.behaviour_mut().guard.tidy(now);

@@ -77,6 +77,9 @@ impl Session {
     fn start(&mut self, context: &Arc<Context>, protocol: &StreamProtocol, stream: Stream) -> Option<()> {
         let protocols = &context.shared.protocols;
         let (context, peer) = (Arc::clone(context), Arc::clone(&self.peer));
+        if *protocol != protocols.head && !peer.standing.is_served() {
+            return None;
+        }
         if *protocol == protocols.head {
             let permit = Arc::clone(&self.heads).try_acquire_owned().ok()?;
             self.tasks.spawn(async move {
@@ -105,6 +108,7 @@ impl Session {
             let (kind, cost) = match protocol {
                 p if *p == protocols.blocks_by_range => (Kind::Range, 1.0),
                 p if *p == protocols.peers => (Kind::Peers, PEERS_COST),
+                p if *p == protocols.genesis => (Kind::Genesis, 1.0),
                 _ => (Kind::Hash, 1.0),
             };
             if !self.requests.take(cost, Instant::now()) {
@@ -141,7 +145,8 @@ impl Context {
             address: connection.address.clone(),
             inbound: !connection.outbound,
             software: wire::printable(&hello.software, wire::MAX_SOFTWARE),
-            validator: hello.validator.map(|p| p.public_key),
+            validator: connection.standing.validator(hello.validator.map(|p| p.public_key)),
+            standing: connection.standing.clone(),
             since: connection.since,
             head: Mutex::new((hello.head_height.0, hello.head_hash)),
             bytes_in: AtomicU64::new(0),
@@ -154,7 +159,9 @@ impl Context {
 
     pub(super) fn session(self: &Arc<Self>, peer: Arc<Peer>, connection: ConnectionId, now: Instant) -> Session {
         let mut tasks = JoinSet::new();
-        tasks.spawn(session::announce_heads(Arc::clone(self), Arc::clone(&peer)));
+        if peer.standing.is_served() {
+            tasks.spawn(session::announce_heads(Arc::clone(self), Arc::clone(&peer)));
+        }
         if self.proof.is_some() && peer.validator.is_some() {
             tasks.spawn(session::send_consensus(Arc::clone(self), Arc::clone(&peer)));
         }

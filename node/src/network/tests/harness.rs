@@ -15,11 +15,14 @@ use tokio::{
 };
 
 use crate::network::{
-    BlockSource, ChainInfo, Identity, Network, NetworkConfig, NetworkEvents, NetworkHandle, PeerAddr, PeerId,
+    BlockSource, ChainInfo, Identity, Members, Network, NetworkConfig, NetworkEvents, NetworkHandle, PeerAddr, PeerId,
 };
 
 /// Nothing in these tests takes longer on any machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The chain of all test nodes.
+pub(super) const GENESIS: B256 = B256::repeat_byte(0xaa);
 
 /// A chain of opaque blocks.
 #[derive(Default)]
@@ -62,6 +65,7 @@ pub(super) struct Plan {
     pub(super) validator: bool,
     pub(super) genesis: B256,
     pub(super) blocks: Blocks,
+    pub(super) members: Option<Members>,
     pub(super) config: NetworkConfig,
 }
 
@@ -79,7 +83,7 @@ pub(super) fn plan(seed: u8) -> Plan {
         max_block_bytes: 1 << 20,
         ..NetworkConfig::default()
     };
-    Plan { seed, validator: true, genesis: B256::repeat_byte(0xaa), blocks: Blocks::of(1, 10), config }
+    Plan { seed, validator: true, genesis: GENESIS, blocks: Blocks::of(1, 10), members: None, config }
 }
 
 pub(super) fn validator_key(seed: u8) -> SecretKey {
@@ -108,7 +112,7 @@ impl Plan {
 
     pub(super) async fn start(self) -> Node {
         let key = validator_key(self.seed);
-        let chain = ChainInfo { genesis: self.genesis, software: format!("test/{}", self.seed) };
+        let chain = ChainInfo { genesis: self.genesis, software: format!("test/{}", self.seed), members: self.members };
         let (handle, events) = Network::start(
             self.config,
             &identity(self.seed),

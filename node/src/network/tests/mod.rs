@@ -4,4 +4,5 @@ mod finding;
 mod harness;
 mod hostile;
 mod peering;
+mod permissioned;
 mod traffic;

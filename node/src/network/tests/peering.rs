@@ -12,7 +12,7 @@ use crate::network::{ChainInfo, Network, NetworkConfig, NetworkError, PeerAddr, 
 async fn a_port_in_use_is_a_clear_error() {
     let a = plan(1).start().await;
     let config = NetworkConfig { listen: a.address, ..NetworkConfig::default() };
-    let chain = ChainInfo { genesis: B256::ZERO, software: "test".into() };
+    let chain = ChainInfo { genesis: B256::ZERO, software: "test".into(), members: None };
     let blocks = std::sync::Arc::new(Blocks::default());
     let error = Network::start(config, &identity(2), None, chain, blocks, &Handle::current()).expect_err("in use");
     assert!(matches!(error, NetworkError::PortInUse(address) if address == a.address));

@@ -9,6 +9,7 @@ mod fees;
 mod filter;
 mod monitor;
 pub(super) mod net;
+mod permission;
 mod proof;
 mod simulate;
 mod state;
@@ -35,6 +36,7 @@ pub(super) fn registry(config: &RpcConfig, devnet: bool) -> Registry {
     net::add(&mut r);
     txpool::add(&mut r);
     consensus::add(&mut r);
+    permission::add(&mut r);
     validators::add(&mut r);
     admin::add(&mut r);
     monitor::add(&mut r);

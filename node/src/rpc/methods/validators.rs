@@ -41,7 +41,7 @@ fn list(c: &Call, height: Option<Hex64>) -> Result<Vec<ValidatorInfo>, RpcError>
 }
 
 /// Several reads that belong together: begun anew when the state they read is not kept any more.
-fn steady(c: &Call, read: impl Fn(&State<'_>) -> Result<Value, Failed>) -> Result<Value, RpcError> {
+pub(super) fn steady(c: &Call, read: impl Fn(&State<'_>) -> Result<Value, Failed>) -> Result<Value, RpcError> {
     let mut last = None;
     for _ in 0..ATTEMPTS {
         let head = c.app.chain.reader().head();
@@ -55,16 +55,16 @@ fn steady(c: &Call, read: impl Fn(&State<'_>) -> Result<Value, Failed>) -> Resul
     Err(last.map_or_else(|| RpcError::server("blocks come too fast to read the contract; ask again"), Into::into))
 }
 
-type Failed = SlotError<ReadError>;
+pub(super) type Failed = SlotError<ReadError>;
 
 /// The state after one block.
-struct State<'a> {
-    c: &'a Call,
-    head: Height,
+pub(super) struct State<'a> {
+    pub(super) c: &'a Call,
+    pub(super) head: Height,
 }
 
 impl State<'_> {
-    fn slot(&self, slot: U256) -> Result<U256, ReadError> {
+    pub(super) fn slot(&self, slot: U256) -> Result<U256, ReadError> {
         self.c.app.chain.reader().storage(StateAt::Height(self.head), &VALIDATORS, slot)
     }
 

@@ -217,6 +217,7 @@ async fn answers_are_as_the_document_says() {
         ("monitor_listWebhooks", json!([])),
         ("net_listening", json!([])),
         ("net_peerCount", json!([])),
+        ("permission_status", json!([])),
         ("platform_status", json!([])),
         ("rpc_discover", json!([])),
         ("rpc_modules", json!([])),
