@@ -291,6 +291,7 @@ fn write_node(
         },
         metrics: config::Metrics { listen: node.entry.metrics, ..config::Metrics::default() },
         auth: callers.config(),
+        audit: crate::audit::AuditConfig::default(),
         monitor: crate::monitor::config::MonitorConfig::default(),
         tracing: crate::monitor::traces::TracingConfig::default(),
         consensus: config::Consensus::default(),
