@@ -80,7 +80,7 @@ fn keys_open_a_node_until_they_are_revoked_and_refusals_are_on_record() {
     basalt_ok(&["monitor", "status", "--rpc", &rpc, "--api-key-file", &ops]);
 
     let audit = eventually("the audit log has them", SOON, || {
-        let text = fs::read_to_string(node.path("data/audit.log")).ok()?;
+        let text = fs::read_to_string(node.path("data/audit/00000001.jsonl")).ok()?;
         text.contains("is not valid on this node").then_some(text)
     });
     let acts: Vec<Value> = audit.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();

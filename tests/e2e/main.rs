@@ -1,6 +1,7 @@
 //! End to end: real processes, started by the command line from nothing, with real keys, disks and sockets.
 
 mod alerts;
+mod audit;
 mod auth;
 mod authority;
 mod bad_input;

@@ -107,7 +107,7 @@ fn agree(net: &Net, file: &str) -> u64 {
     assert!(incomplete.contains("signatures of 1 remaining"), "{incomplete}");
     basalt_ok(&refs(&sign(1)));
     [0, 1].iter().for_each(|node| drop(basalt_ok(&refs(&check(*node)))));
-    let audit = std::fs::read_to_string(net.data(0).join("audit.log")).expect("audited");
+    let audit = std::fs::read_to_string(net.data(0).join("audit/00000001.jsonl")).expect("audited");
     assert!(audit.contains("override-create") && audit.contains("fire"), "{audit}");
     made["height"].as_u64().expect("a height")
 }

@@ -47,8 +47,8 @@ fn two_of_four_wiped_wait_until_an_operator_releases_one() {
     assert!(refused(2, "3").contains("no release is needed"));
     let said = basalt_ok(&args(2, "2").iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("votes again when voting power 2 has answered"), "{said}");
-    let log = std::fs::read_to_string(net.data(2).join("audit.log")).expect("the audit log");
-    let entry: Value = serde_json::from_str(log.trim()).expect("one line of JSON");
+    let shown = basalt_ok(&["audit", "show", "--config", &config(2), "--act", "reset-record", "--json"]);
+    let entry: Value = serde_json::from_str(shown.trim()).expect("one line of JSON");
     assert_eq!((&entry["act"], &entry["reason"]), (&json!("reset-record"), &json!("disk of node2 burnt")));
 
     let back = Instant::now();

@@ -16,7 +16,7 @@ use super::{
     report::Reporter,
     roles,
 };
-use crate::clock;
+use crate::{audit::Act, clock};
 
 /// How often the files are looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
@@ -184,6 +184,15 @@ impl Auth {
         (taken.granted, Some(denied))
     }
 
+    /// The ids of keys and the names of certificates in force, with a digest of all files, for the audit log.
+    #[must_use]
+    pub fn summary(&self) -> serde_json::Value {
+        let nothing = keys::Granted::default();
+        let named = self.loaded.read().granted.changes_since(&nothing);
+        serde_json::json!({ "digest": hex::encode(self.seen.lock().0), "known": named["added"], "anonymous": self.config.anonymous,
+            "certificateRoles": self.config.certificate_roles, "tokens": self.config.takes_tokens() })
+    }
+
     /// Looks at the files, and takes them into force if they are new and good. Reads the disk.
     pub fn refresh(&self) {
         let now_there = digest(&self.config);
@@ -197,9 +206,13 @@ impl Auth {
         }
         match load(&self.config) {
             Ok(new) => {
-                *self.loaded.write() = Arc::new(new);
+                let before = std::mem::replace(&mut *self.loaded.write(), Arc::new(new));
                 *seen = (now_there, None);
                 tracing::info!("the changed files of [auth] are in force");
+                let changes = self.loaded.read().granted.changes_since(&before.granted);
+                if let Some(audit) = self.reporter.audit() {
+                    audit.tell(Act::new("auth-files-changed").with("digest", hex::encode(now_there)).with_all(changes));
+                }
             }
             Err(e) => {
                 seen.1 = Some(now_there);

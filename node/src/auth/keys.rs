@@ -148,6 +148,28 @@ impl Granted {
     }
 }
 
+impl Granted {
+    /// Who was added, revoked or changed, by id or name; never more than a file has.
+    pub fn changes_since(&self, before: &Self) -> serde_json::Value {
+        let named = |granted: &Self| -> BTreeMap<String, ([u8; 32], std::sync::Arc<Grant>)> {
+            let keys = granted.keys.iter().map(|(id, k)| (format!("key {id}"), (k.hash, k.grant.clone())));
+            let certificates =
+                granted.certificates.iter().map(|(n, g)| (format!("certificate {n}"), ([0; 32], g.clone())));
+            keys.chain(certificates).collect()
+        };
+        let (old, new) = (named(before), named(self));
+        let listed = |names: Vec<&String>| names.into_iter().take(MAX_LISTED).cloned().collect::<Vec<_>>();
+        serde_json::json!({
+            "added": listed(new.keys().filter(|n| !old.contains_key(*n)).collect()),
+            "removed": listed(old.keys().filter(|n| !new.contains_key(*n)).collect()),
+            "changed": listed(new.iter().filter(|(n, v)| old.get(*n).is_some_and(|o| o != *v)).map(|(n, _)| n).collect()),
+        })
+    }
+}
+
+/// Most names in one entry of the audit log; the digest of the file covers all.
+const MAX_LISTED: usize = 200;
+
 impl Key {
     pub const fn proof(&self) -> [u8; 32] {
         self.hash

@@ -1,21 +1,17 @@
 //! Tells of refusals: counted in metrics, logged, and written to the audit log. Whatever strangers do, log and audit log grow no
 //! faster than [`PER_SECOND`]; what is left out is counted, and the next entry says how many.
 
-use std::{
-    net::IpAddr,
-    path::PathBuf,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread,
-};
+use std::{net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
-use serde_json::{Map, json};
+use serde_json::json;
 
 use super::{Denied, Principal, buckets::Buckets};
-use crate::{audit, clock, monitor::Metrics};
+use crate::{
+    audit::{Act, Teller},
+    clock,
+    monitor::Metrics,
+};
 
 /// Entries per second in the long run.
 const PER_SECOND: f64 = 2.0;
@@ -23,21 +19,12 @@ const PER_SECOND: f64 = 2.0;
 const BURST: f64 = 120.0;
 /// Most characters of a reason in the audit log.
 const MAX_REASON: usize = 400;
-/// Entries that wait to be written.
-const WAITING: usize = 256;
-
-/// One refusal.
-struct Entry {
-    act: &'static str,
-    reason: String,
-    details: Map<String, serde_json::Value>,
-}
 
 /// Tells of refusals.
 #[derive(Debug)]
 pub struct Reporter {
     metrics: Arc<Metrics>,
-    queue: Option<SyncSender<Entry>>,
+    audit: Option<Teller>,
     pace: Mutex<Pace>,
 }
 
@@ -48,15 +35,16 @@ struct Pace {
 }
 
 impl Reporter {
-    /// Writes to the audit log of a data directory; `None`: only counts and logs.
-    pub fn start(metrics: Arc<Metrics>, data_dir: Option<PathBuf>) -> std::io::Result<Self> {
-        let queue = data_dir.map(|dir| {
-            let (sender, receiver) = sync_channel(WAITING);
-            // It ends with the last sender.
-            thread::Builder::new().name("audit".into()).spawn(move || write(&dir, &receiver)).map(|_| sender)
-        });
-        let pace = Mutex::new(Pace { entries: Buckets::new(1), left_out: 0 });
-        Ok(Self { metrics, queue: queue.transpose()?, pace })
+    /// Writes to the audit log; `None`: only counts and logs.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>, audit: Option<Teller>) -> Self {
+        Self { metrics, audit, pace: Mutex::new(Pace { entries: Buckets::new(1), left_out: 0 }) }
+    }
+
+    /// What else is told to the audit log.
+    #[must_use]
+    pub const fn audit(&self) -> Option<&Teller> {
+        self.audit.as_ref()
     }
 
     /// Counts a failed authentication.
@@ -72,49 +60,40 @@ impl Reporter {
     /// An authentication failed.
     pub fn failed(&self, denied: &Denied, address: Option<IpAddr>) {
         self.count_failure(denied.reason());
-        let details = Map::from_iter([("address".to_owned(), json!(address))]);
-        self.tell(Entry { act: "authentication-failed", reason: denied.to_string(), details }, address);
+        let act = Act::new("authentication-failed").with("address", json!(address));
+        self.tell(act, &denied.to_string(), address);
     }
 
     /// Somebody known may not do what was asked for.
     pub fn refused(&self, denied: &Denied, principal: &Principal, method: &str) {
         self.count_refusal(denied.reason());
-        let details = Map::from_iter([
-            ("address".to_owned(), json!(principal.address)),
-            ("principal".to_owned(), json!(principal.who.to_string())),
-            ("method".to_owned(), json!(method)),
-        ]);
-        self.tell(Entry { act: "authorisation-refused", reason: denied.to_string(), details }, principal.address);
+        let act = Act::new("authorisation-refused").with_all(json!({
+            "address": principal.address,
+            "principal": principal.who.to_string(),
+            "method": method,
+        }));
+        self.tell(act, &denied.to_string(), principal.address);
     }
 
-    fn tell(&self, mut entry: Entry, address: Option<IpAddr>) {
+    fn tell(&self, mut act: Act, reason: &str, address: Option<IpAddr>) {
         let mut pace = self.pace.lock();
         if pace.entries.take((), (PER_SECOND, BURST), 1, clock::mono()).granted == 0 {
             pace.left_out += 1;
             return;
         }
-        tracing::warn!(?address, left_out = pace.left_out, "{}: {}", entry.act, entry.reason);
-        let Some(queue) = &self.queue else {
+        tracing::warn!(?address, left_out = pace.left_out, "{}: {reason}", act.act);
+        let Some(audit) = &self.audit else {
             pace.left_out = 0;
             return;
         };
         if pace.left_out > 0 {
-            entry.details.insert("leftOutBefore".into(), json!(pace.left_out));
+            act = act.with("leftOutBefore", pace.left_out);
         }
-        // A name may be long when it is escaped, and the audit log takes so much only.
-        entry.reason = entry.reason.chars().take(MAX_REASON).collect();
+        // A name may be long when it is escaped.
+        let act = act.with("reason", reason.chars().take(MAX_REASON).collect::<String>());
         // A disk that is too slow for a few entries a second leaves some out, and no caller waits for it.
-        match queue.try_send(entry) {
-            Ok(()) => pace.left_out = 0,
-            Err(_) => pace.left_out += 1,
-        }
-    }
-}
-
-fn write(dir: &std::path::Path, entries: &Receiver<Entry>) {
-    for entry in entries {
-        if let Err(e) = audit::append(dir, entry.act, &entry.reason, entry.details) {
-            tracing::error!("a refusal is not in the audit log: {e}");
+        if audit.tell(act) {
+            pace.left_out = 0;
         }
     }
 }

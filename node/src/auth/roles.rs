@@ -106,6 +106,42 @@ pub fn needs(method: &str) -> Needs {
     said_of(method).unwrap_or(ADMINISTER)
 }
 
+/// What of a method's calls goes into the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audited {
+    /// Nothing.
+    No,
+    /// That somebody reads what is not for every reader.
+    Read,
+    /// That somebody acts: before it is done, and what came of it.
+    Act,
+}
+
+impl Audited {
+    #[cfg(test)]
+    const fn name(self) -> &'static str {
+        match self {
+            Self::No => "",
+            Self::Read => "read",
+            Self::Act => "act",
+        }
+    }
+}
+
+/// What of a method's calls goes into the audit log: it follows from who may call it. Sending transactions is on record on
+/// chain; test networks' own methods exist nowhere else.
+#[must_use]
+pub fn audited(method: &str) -> Audited {
+    if matches!(namespace_of(method), "anvil" | "evm" | "hardhat") {
+        return Audited::No;
+    }
+    match needs(method) {
+        ADMINISTER | OPERATE => Audited::Act,
+        INSPECT => Audited::Read,
+        _ => Audited::No,
+    }
+}
+
 /// Names of roles, for people.
 #[must_use]
 pub fn names(roles: &[Role]) -> String {
@@ -136,10 +172,11 @@ mod tests {
 What each method of the RPC needs where the node's configuration has `[auth]`: any one of the roles named. Made from
 `node/src/auth/roles.rs` by `BASALT_BLESS=1 cargo nextest run -p basalt every_method_has_a_role`; a test holds this page to it.
 `metrics` stands for `/metrics`. The resources of REST need what the method of the same name in `monitor_` needs. `/health/…` needs
-nothing.
+nothing. `act`: each call is in the audit log before it is done, with what came of it; `read`: the first of a caller in a minute is, and
+how many follow.
 
-| method | any one of |
-| --- | --- |
+| method | any one of | audited |
+| --- | --- | --- |
 ";
 
     #[test]
@@ -148,7 +185,7 @@ nothing.
         let mut page = HEAD.to_owned();
         for name in registry.iter().copied().chain([METRICS]) {
             let needs = said_of(name).unwrap_or_else(|| panic!("{name}: say in auth/roles.rs which roles it needs"));
-            page.push_str(&format!("| `{name}` | {} |\n", names(needs)));
+            page.push_str(&format!("| `{name}` | {} | {} |\n", names(needs), audited(name).name()));
         }
         if std::env::var_os("BASALT_BLESS").is_some() {
             std::fs::write(PATH, &page).expect("it can be written");
@@ -168,6 +205,19 @@ nothing.
             assert!(namespace == METRICS || registry.iter().any(|m| namespace_of(m) == namespace), "{namespace}");
         }
         assert_eq!((said_of("nobody_said"), needs("nobody_said")), (None, ADMINISTER), "closed by default");
+    }
+
+    #[test]
+    fn what_administers_or_shows_more_than_readers_see_is_audited() {
+        for method in ["admin_addPeer", "admin_setLogLevel", "monitor_setTpsThreshold", "nobody_said"] {
+            assert_eq!(audited(method), Audited::Act, "{method}");
+        }
+        for method in ["debug_traceTransaction", "admin_peers", "monitor_listWebhooks"] {
+            assert_eq!(audited(method), Audited::Read, "{method}");
+        }
+        for method in ["eth_call", "eth_sendRawTransaction", "evm_mine", "monitor_status", METRICS] {
+            assert_eq!(audited(method), Audited::No, "{method}");
+        }
     }
 
     #[test]

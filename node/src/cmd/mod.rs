@@ -1,6 +1,7 @@
 //! The command line. Each command says in `--help` what it does, with an example; prints JSON with `--json` where it prints
 //! data; and fails with one plain sentence and a mend.
 
+mod audit;
 mod auth;
 mod bench;
 mod config;
@@ -44,6 +45,9 @@ enum Command {
     /// Say who may call a node: API keys and their roles.
     #[command(subcommand)]
     Auth(auth::AuthCommand),
+    /// Verify, show and export what was done to a node: its audit log.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Send native transactions, call contracts, see what became of a transaction.
     #[command(subcommand)]
     Tx(tx::TxCommand),
@@ -87,6 +91,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Node(a) => node::run(a),
         Command::Key(c) => key::run(&c),
         Command::Auth(c) => auth::run(c),
+        Command::Audit(c) => audit::run(c),
         Command::Tx(c) => tx::run(c),
         Command::Validator(c) => validator::run(c),
         Command::Permission(c) => permission::run(c),

@@ -42,7 +42,7 @@ pub enum ConfigError {
 }
 
 /// Keys that can be set by variable or flag, as section (empty: top level) and name.
-const KEYS: [(&str, &str); 68] = [
+const KEYS: [(&str, &str); 71] = [
     ("", "name"),
     ("", "genesis"),
     ("", "data_dir"),
@@ -77,6 +77,9 @@ const KEYS: [(&str, &str); 68] = [
     ("auth", "jwt_audience"),
     ("auth", "jwt_issuer"),
     ("auth", "jwt_leeway_seconds"),
+    ("audit", "max_file_mib"),
+    ("audit", "keep_days"),
+    ("audit", "anchor_seconds"),
     ("monitor", "enabled"),
     ("monitor", "tps_upper"),
     ("monitor", "tps_lower"),

@@ -21,6 +21,7 @@ pub use layers::{ConfigError, load};
 pub use p2p::P2p;
 
 use crate::{
+    audit::AuditConfig,
     auth::AuthConfig,
     monitor::{config::MonitorConfig, logging::LogConfig, traces::TracingConfig},
     tls::TlsFiles,
@@ -51,6 +52,9 @@ pub struct NodeConfig {
     /// machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthConfig>,
+    /// The audit log.
+    #[serde(default, skip_serializing_if = "AuditConfig::is_default")]
+    pub audit: AuditConfig,
     /// Alerts.
     #[serde(default)]
     pub monitor: MonitorConfig,
@@ -372,6 +376,7 @@ impl NodeConfig {
         }
         self.monitor.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         self.tracing.check()?;
+        self.audit.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         if let Some(auth) = &self.auth {
             auth.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         }

@@ -165,6 +165,10 @@ pub struct Metrics {
     tls_reloads: Family<Outcome, Counter>,
     auth_failures: Family<Reason, Counter>,
     auth_refusals: Family<Reason, Counter>,
+    audit_entries: Counter,
+    audit_failures: Counter,
+    audit_writable: Gauge,
+    audit_anchored: Gauge,
     certificates: Family<Named, Gauge>,
     committed_round: Gauge,
     round: Gauge,
@@ -322,6 +326,25 @@ impl Metrics {
                 "auth_refusals",
                 "Requests of recognised callers that were refused, by reason (role, not_allowed, rate, expired)",
                 Family::default(),
+            ),
+            audit_entries: add(r, "audit_entries", "Entries of the audit log written", Counter::default()),
+            audit_failures: add(
+                r,
+                "audit_failures",
+                "Entries of the audit log that could not be written; acts that need one were refused",
+                Counter::default(),
+            ),
+            audit_writable: add(
+                r,
+                "audit_writable",
+                "Whether the newest entry of the audit log could be written (1) or not (0)",
+                Gauge::default(),
+            ),
+            audit_anchored: add(
+                r,
+                "audit_anchored_seq",
+                "Number of the newest entry of the audit log whose hash this process has sent to the chain",
+                Gauge::default(),
             ),
             certificates: add_in(
                 r,
@@ -554,6 +577,26 @@ impl Metrics {
     /// Somebody may not do that.
     pub fn auth_refused(&self, reason: &'static str) {
         self.auth_refusals.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// An entry of the audit log was written.
+    pub fn audit_entry(&self) {
+        self.audit_entries.inc();
+    }
+
+    /// An entry of the audit log could not be written.
+    pub fn audit_failed(&self) {
+        self.audit_failures.inc();
+    }
+
+    /// Whether the audit log can be written.
+    pub fn audit_writable(&self, can: bool) {
+        self.audit_writable.set(i64::from(can));
+    }
+
+    /// The hash of this entry of the audit log was sent to the chain.
+    pub fn audit_anchored(&self, seq: u64) {
+        self.audit_anchored.set(to_i64(seq));
     }
 
     /// A certificate in use ends in so many seconds.

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::{
-    App, RpcError, bounds,
+    App, RpcError, audited, bounds,
     error::{INVALID_REQUEST, METHOD_NOT_FOUND, PARSE, RESPONSE_TOO_LARGE, TIMEOUT},
     registry::{Answer, Call, Handler, Method, Run},
     session::Session,
@@ -178,7 +178,14 @@ async fn run(app: &Arc<App>, caller: &Caller, name: &str, mut calls: Vec<Value>)
             match authorise(app, caller, known) {
                 Err(e) => vec![Err(e); calls.len()],
                 Ok(()) if calls.is_empty() => Vec::new(),
-                Ok(()) => run_method(app, caller, method, calls).await,
+                Ok(()) => match audited::before(app, caller, known, &calls).await {
+                    Err(e) => vec![Err(e); calls.len()],
+                    Ok(noted) => {
+                        let answers = run_method(app, caller, method, calls).await;
+                        audited::after(app, noted, &answers).await;
+                        answers
+                    }
+                },
             },
         ),
     };

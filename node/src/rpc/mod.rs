@@ -7,6 +7,7 @@
 //! parameters) → `methods` → [`format`]. WebSocket connections ([`session`]) use the same dispatcher and add
 //! subscriptions.
 
+mod audited;
 pub mod bounds;
 pub mod chain;
 pub mod config;
@@ -36,6 +37,7 @@ use std::sync::{Arc, OnceLock};
 use basalt_primitives::ChainSpec;
 use tokio::sync::Semaphore;
 
+pub use audited::Audit;
 pub use config::RpcConfig;
 pub use error::RpcError;
 pub use events::{BlockEvent, EventHub};
@@ -66,6 +68,8 @@ pub struct App {
     pub monitor: Arc<Monitor>,
     /// Who may call what; `None`: whoever reaches the port may call what it serves.
     pub auth: Option<Arc<Auth>>,
+    /// Where acts and sensitive reads are written down; `None`: nowhere.
+    pub audit: Option<Arc<Audit>>,
     pub(crate) chain: chain::Chain,
     pub(crate) filters: filters::Filters,
     pub(crate) registry: registry::Registry,
@@ -102,6 +106,7 @@ impl App {
         metrics: Arc<Metrics>,
         monitor: Arc<Monitor>,
         auth: Option<Arc<Auth>>,
+        audit: Option<Arc<Audit>>,
     ) -> Arc<Self> {
         let app = Arc::new(Self {
             chain: chain::Chain::new(ports.chain.clone()),
@@ -119,6 +124,7 @@ impl App {
             metrics,
             monitor,
             auth,
+            audit,
         });
         app.hear_rewinds();
         app

@@ -245,7 +245,8 @@ async fn converse(
     let mut ping = tokio::time::interval_at(tokio::time::Instant::now() + PING_INTERVAL, PING_INTERVAL);
     let mut sync_check = tokio::time::interval(SYNC_CHECK);
     sync_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut principal_check = tokio::time::interval(PRINCIPAL_CHECK);
+    // The principal has just been looked at.
+    let mut principal_check = tokio::time::interval_at(tokio::time::Instant::now() + PRINCIPAL_CHECK, PRINCIPAL_CHECK);
     principal_check.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut heard = true;
     loop {

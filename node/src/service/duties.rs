@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context as _;
 use basalt_execution::{CallRequest, StateOverrides, StateReader as _, system};
 use basalt_primitives::{
-    Bytes, Height, SecretKey, U256,
+    Address, Bytes, Height, SecretKey, U256,
     system::{
         VALIDATORS, calls,
         evidence::Equivocation,
         validators::{self, MAX_EVIDENCE_PER_KEY, READY_BLOCKS, Status},
     },
-    tx::{NativeTx, SecurityLevel},
+    tx::{NativeTx, SecurityLevel, SignedNative},
 };
 use tokio::sync::watch;
 
@@ -157,13 +157,21 @@ impl Duties {
     /// Signs a call of the validator contract and submits it.
     async fn send(&self, input: Bytes) -> anyhow::Result<()> {
         let (chain, pool, key) = (self.chain.clone(), self.pool.clone(), self.key.clone());
-        let raw = tokio::task::spawn_blocking(move || sign(&chain, &pool, &key, input)).await??;
+        let raw = tokio::task::spawn_blocking(move || sign(&chain, &pool, &key, VALIDATORS, input)).await??;
+        let raw = basalt_proto::tx::encode_native(&raw);
         self.ingress.submit(vec![raw], None).await.into_iter().next().context("no answer from the mempool")??;
         Ok(())
     }
 }
 
-fn sign(chain: &Chain, pool: &SharedPool, key: &SecretKey, input: Bytes) -> anyhow::Result<Bytes> {
+/// Signs a call from the key's own account, with the next nonce and what gas costs now. Nothing that would fail is signed.
+pub(super) fn sign(
+    chain: &Chain,
+    pool: &SharedPool,
+    key: &SecretKey,
+    to: Address,
+    input: Bytes,
+) -> anyhow::Result<SignedNative> {
     let from = key.public_key().address();
     let snapshot = chain.ledger.snapshot();
     let head = snapshot.head();
@@ -178,14 +186,14 @@ fn sign(chain: &Chain, pool: &SharedPool, key: &SecretKey, input: Bytes) -> anyh
         parent_hash: head.hash(),
         prev_randao: head.hash(),
     };
-    let request = CallRequest { from, to: Some(VALIDATORS), input: input.clone(), ..CallRequest::default() };
+    let request = CallRequest { from, to: Some(to), input: input.clone(), ..CallRequest::default() };
     let gas = chain.executor.estimate_gas(&env, &request, &state, &StateOverrides::new())?;
     let max_fee_per_gas = u128::from(base_fee) * 2;
     let account = state.account(&from)?.unwrap_or_default();
     // A quarter more: other proposals may open meanwhile.
     let gas_limit = gas + gas / 4;
     if account.balance < U256::from(max_fee_per_gas) * U256::from(gas_limit) {
-        anyhow::bail!("the account {from} of this validator cannot pay for gas; send it some");
+        anyhow::bail!("the account {from} of this node cannot pay for gas; send it some");
     }
     let nonce = pool.lock().next_nonce(&from).unwrap_or(account.nonce);
     let tx = NativeTx {
@@ -196,11 +204,11 @@ fn sign(chain: &Chain, pool: &SharedPool, key: &SecretKey, input: Bytes) -> anyh
         max_fee_per_gas,
         max_priority_fee_per_gas: 0,
         gas_limit,
-        to: Some(VALIDATORS),
+        to: Some(to),
         value: U256::ZERO,
         input,
         level: SecurityLevel::Public,
         payload: None,
     };
-    Ok(basalt_proto::tx::encode_native(&tx.sign(key)))
+    Ok(tx.sign(key))
 }

@@ -3,6 +3,7 @@
 //! Order matters: the ledger is locked and checked before anything speaks; the sign record is read before the engine
 //! starts; the network listens before the RPC says that the node lives. Stopping goes the other way.
 
+mod audit;
 mod backend;
 mod duties;
 mod glue;
@@ -20,6 +21,7 @@ use basalt_storage::{Closed, OpenOptions};
 use tokio::sync::watch;
 
 use crate::{
+    audit::{AuditLog, Teller},
     auth,
     chain::Chain,
     clock::{SharedClock, SystemClock},
@@ -39,7 +41,7 @@ use crate::{
     network::{ChainInfo, Identity, Network, NetworkConfig, NetworkHandle, PeerAddr},
     permission::{self, Membership},
     proposer::Proposer,
-    rpc::{App, EventHub, Ports, RpcConfig, namespaces_without},
+    rpc::{App, Audit, EventHub, Ports, RpcConfig, namespaces_without},
     sync::{Blocks, Fetcher, Progress, Syncer},
     tls::{self, TlsServer},
 };
@@ -183,6 +185,14 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         chain: chain.spec.name.clone(),
         chain_id: chain.spec.chain_id.to_string(),
     }));
+    let log = AuditLog::open(&config.data_dir, identities.node.clone(), &config.audit)?;
+    let log = Arc::new(log.with_metrics(Arc::clone(&metrics)));
+    let teller = Teller::start(Arc::clone(&log)).context("the thread that writes the audit log cannot be started")?;
+    let auth = serve::auth(&config, chain.spec.development, &metrics, teller.clone())?;
+    let validator = own.as_ref().map(ToString::to_string);
+    let run = audit::Run::begin(Arc::clone(&log), teller.clone(), &config, &chain, validator, auth.as_deref())?;
+    // What a network of test accounts is told is on no record: there are thousands of such calls in a suite of tests.
+    let audit = (!chain.spec.is_devnet()).then(|| Audit::new(Arc::clone(&log)));
     let head = chain.ledger.head();
     metrics.restored(head.height().0, head.block.header().timestamp_ms);
     let identity = Identity::new(&identities.node);
@@ -235,7 +245,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         pool: pool.clone(),
         proposer: own.map(|k| Proposer { address: k.address() }),
         dump_dir: config.data_dir.join(DUMPS),
-        observer: glue::observer(Arc::clone(&node_events)),
+        observer: audit::observer(glue::observer(Arc::clone(&node_events)), teller),
         ahead: Vec::new(),
     };
     let admission = Admission { chain: chain.clone(), pool: pool.clone(), clock: Arc::clone(&clock) };
@@ -312,10 +322,20 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         pool.clone(),
     );
     let stop = watch::Sender::new(false);
+    let anchors = audit::Anchors {
+        log: Arc::clone(&log),
+        audit: audit.clone(),
+        every: config.audit.anchor_every(chain.spec.development || devnet.is_some()),
+        chain: chain.clone(),
+        pool: pool.clone(),
+        ingress: ingress.clone(),
+        key: identities.node.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    tokio::spawn(anchors.run(stop.subscribe()));
     let ports = backend.ports(ingress, devnet);
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
-    watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), tls.all(), &stop);
-    let auth = serve::auth(&config, chain.spec.development, &metrics)?;
+    watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), tls.all(), &log, &stop);
     let app = App::new(
         ports,
         Arc::clone(&chain.spec),
@@ -325,6 +345,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         Arc::clone(&metrics),
         monitor,
         auth.clone(),
+        audit.clone(),
     );
     let servers = serve::start(&config, &app, &metrics, &tls, &stop).await?;
     if let Some(auth) = auth {
@@ -358,7 +379,11 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     if tokio::time::timeout(STOP_WITHIN, end).await.is_err() {
         tracing::warn!("some connections did not end within {STOP_WITHIN:?} and are cut");
     }
-    result
+    let ended = tokio::task::spawn_blocking(move || {
+        run.end(&result, audit.as_deref());
+        result
+    });
+    ended.await?
 }
 
 /// What follows transactions, if the configuration says where to send that.
@@ -398,6 +423,7 @@ fn watch_over(
     metrics: &Arc<Metrics>,
     (key, proof): (SecretKey, Option<ValidatorProof>),
     tls: Vec<Arc<TlsServer>>,
+    audit: &Arc<AuditLog>,
     stop: &watch::Sender<bool>,
 ) {
     if !config.monitor.enabled {
@@ -414,6 +440,7 @@ fn watch_over(
         directory: Arc::clone(&directory),
         offsets: Arc::clone(&offsets),
         tls,
+        audit: Arc::clone(audit),
         data_dir: config.data_dir.clone(),
         memory_limit: config.monitor.memory_limit_mib << 20,
         node_down_ms: config.monitor.node_down_after_ms,

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{
+    audit::AuditLog,
     clock,
     monitor::{
         Metrics, Monitor, View,
@@ -53,6 +54,8 @@ pub(super) struct Watcher {
     pub offsets: Offsets,
     /// Whose certificates end one day.
     pub tls: Vec<Arc<TlsServer>>,
+    /// Whether it can be written.
+    pub audit: Arc<AuditLog>,
     pub data_dir: PathBuf,
     /// Bytes; 0: none configured.
     pub memory_limit: u64,
@@ -109,6 +112,7 @@ impl Watcher {
             clock_offset_ms: view.clock_offset_ms,
             certificates: self.certificates(),
             forks: view.forks.iter().map(Fork::from).collect(),
+            audit_failing: self.audit.is_failing(),
         }
     }
 }

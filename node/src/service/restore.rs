@@ -93,7 +93,7 @@ pub fn open_record(data_dir: &Path, chain: &Chain, own: Option<PublicKey>) -> an
             answers,
             "an operator has released this validator: it recovers with the answers of only {answers} voting power, which is \
              fewer than is safe by itself (see {} in the data directory)",
-            audit::FILE_NAME
+            audit::FOLDER
         );
     }
     record.file = Some(file);

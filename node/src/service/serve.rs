@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
+    audit::Teller,
     auth::{Auth, AuthConfig, Role, report::Reporter, roles},
     config::NodeConfig,
     monitor::{Metrics, MetricsServer},
@@ -45,10 +46,10 @@ pub(super) fn auth(
     config: &NodeConfig,
     development: bool,
     metrics: &Arc<Metrics>,
+    audit: Teller,
 ) -> anyhow::Result<Option<Arc<Auth>>> {
     let Some(auth) = config.auth.clone().or_else(|| unless_said(config, development)) else { return Ok(None) };
-    let reporter = Reporter::start(Arc::clone(metrics), Some(config.data_dir.clone()));
-    let reporter = reporter.context("the thread that writes the audit log cannot be started")?;
+    let reporter = Reporter::new(Arc::clone(metrics), Some(audit));
     Ok(Some(Auth::open(auth, reporter).context("config `auth`")?))
 }
 

@@ -6,9 +6,11 @@ use std::{
 };
 
 use super::{super::*, Fixture, STRANGER, showing};
-use crate::audit;
 
 /// A file that is being written, once it has so many lines.
+/// The first file of the audit log.
+const LOG: &str = "audit/00000001.jsonl";
+
 fn written(path: &std::path::Path, lines: usize) -> String {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
@@ -164,9 +166,10 @@ fn refusals_are_in_the_audit_log_without_the_secret() {
     let wrong = secret.replace("basalt_a_", "basalt_b_");
     auth.authenticate(&showing(&wrong)).expect_err("refused");
     auth.authorise(&reader, "admin_addPeer").expect_err("refused");
-    let path = f.path(audit::FILE_NAME);
-    let lines = written(&path, 2);
-    let entries: Vec<serde_json::Value> = lines.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+    let path = f.path(LOG);
+    let lines = written(&path, 3);
+    let entries: Vec<serde_json::Value> =
+        lines.lines().skip(1).map(|l| serde_json::from_str(l).expect("JSON")).collect();
     assert_eq!((&entries[0]["act"], &entries[0]["address"]), (&"authentication-failed".into(), &"192.0.2.7".into()));
     assert_eq!((&entries[1]["act"], &entries[1]["method"]), (&"authorisation-refused".into(), &"admin_addPeer".into()));
     assert!(entries[1]["principal"].as_str().is_some_and(|p| p.contains("\"a\"")));
@@ -234,5 +237,5 @@ fn a_reason_is_never_too_long_for_the_audit_log() {
     let denied = Denied::Role { who: known.who.to_string(), method: "eth_call".into(), needs: "x".repeat(200) };
     assert!(denied.to_string().chars().count() > 500);
     auth.reporter.refused(&denied, &known, "eth_call");
-    assert!(written(&f.path(audit::FILE_NAME), 1).contains("authorisation-refused"));
+    assert!(written(&f.path(LOG), 2).contains("authorisation-refused"));
 }

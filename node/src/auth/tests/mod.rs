@@ -10,7 +10,10 @@ use super::{
     keys::{KeyEntry, KeysFile, NewSecret},
     report::Reporter,
 };
-use crate::monitor::{Metrics, NodeLabels};
+use crate::{
+    audit::{AuditConfig, AuditLog, Teller},
+    monitor::{Metrics, NodeLabels},
+};
 
 /// A folder with a keys file, and what is guarded by it.
 pub struct Fixture {
@@ -61,8 +64,10 @@ impl Fixture {
     }
 
     pub fn open(&self, config: AuthConfig) -> Arc<Auth> {
-        let reporter = Reporter::start(self.metrics.clone(), Some(self.dir.path().to_owned())).expect("a thread");
-        Auth::open(config, reporter).expect("good files")
+        let key = basalt_primitives::SecretKey::from_bytes(&[7; 32]);
+        let log = AuditLog::open(self.dir.path(), key, &AuditConfig::default()).expect("a log");
+        let teller = Teller::start(Arc::new(log)).expect("a thread");
+        Auth::open(config, Reporter::new(self.metrics.clone(), Some(teller))).expect("good files")
     }
 }
 

@@ -248,7 +248,7 @@ fn audience_and_issuer_are_asked_for_where_they_are_set() {
 fn keys_that_are_no_good_are_refused_when_they_are_read() {
     let signers = Signers::new();
     let open = |config: AuthConfig| {
-        let reporter = super::Reporter::start(signers.fixture.metrics.clone(), None).expect("no thread");
+        let reporter = super::Reporter::new(signers.fixture.metrics.clone(), None);
         Auth::open(config, reporter).expect_err("refused").to_string()
     };
     let path = signers.fixture.path("bad");

@@ -361,6 +361,7 @@ pub(super) fn write_config(
         },
         metrics: config::Metrics { listen: entry.metrics, ..config::Metrics::default() },
         auth: s.callers.config(),
+        audit: crate::audit::AuditConfig::default(),
         monitor: crate::monitor::config::MonitorConfig::default(),
         tracing: crate::monitor::traces::TracingConfig::default(),
         consensus: config::Consensus::default(),

@@ -9,13 +9,13 @@ use basalt_primitives::{PublicKey, SetOverride, ValidatorSet};
 use basalt_proto::consensus::{decode_record, encode_record};
 use basalt_storage::{OpenOptions, SignRecord, StorageError, sign_record};
 use clap::Args;
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::{
-    audit,
+    audit::{Act, AuditLog},
     chain::Chain,
     config::{self, NodeConfig},
-    keys,
+    keys::{self, Passphrase},
     service::{read_genesis, restore},
 };
 
@@ -56,8 +56,8 @@ pub(super) fn run(args: ResetRecordArgs) -> anyhow::Result<()> {
     let old = old_record(&config, &chain)?;
     let details =
         json!({ "validator": key.to_string(), "answers": args.answers, "genesis": chain.genesis.to_string() });
-    let details = details.as_object().cloned().unwrap_or_else(Map::new);
-    audit::append(&config.data_dir, "reset-record", &args.reason, details)?;
+    let act = Act::of_operator("reset-record", &args.reason)?.with_all(details);
+    audit_log(&config)?.append(act)?;
     release(&config, &Record::Released { genesis: chain.genesis, answers: args.answers }, old)?;
     let next = "start the node; `basalt network status` shows who has answered";
     if args.json {
@@ -71,6 +71,15 @@ pub(super) fn run(args: ResetRecordArgs) -> anyhow::Result<()> {
         println!("next: {next}");
     }
     Ok(())
+}
+
+/// The audit log of a node that is stopped, signed by the node's key as always.
+pub(super) fn audit_log(config: &NodeConfig) -> anyhow::Result<AuditLog> {
+    let passphrase = Passphrase::find(config.keys.passphrase_file.as_deref())?;
+    let key = keys::load(&config.keys.node, passphrase.as_ref());
+    let key =
+        key.context("the audit log is signed with the node's key, which cannot be opened; nothing was changed")?;
+    Ok(AuditLog::open(&config.data_dir, key, &config.audit)?)
 }
 
 /// Opens the ledger only for its lock and its validators: no node runs on this directory while it is held.

@@ -13,9 +13,9 @@ use basalt_primitives::{Height, PublicKey, SecretKey, SetOverride, ValidatorSet}
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::reset_record::locked_chain;
+use super::reset_record::{audit_log, locked_chain};
 use crate::{
-    audit,
+    audit::{Act, AuditConfig, AuditLog},
     chain::Chain,
     config::{self, NodeConfig, read_override},
     keys::{self, Passphrase},
@@ -115,7 +115,7 @@ fn create(config: &Path, lost: &[String], out: &Path, reason: &str, json: bool) 
     if out.exists() {
         bail!("{} exists already; move it away, or choose another name with --out", out.display());
     }
-    log(&config.data_dir, "override-create", reason, &made)?;
+    audit_log(&config)?.append(entry("override-create", reason, &made)?)?;
     write(out, &made)?;
     report(json, &describe(&made, &chain, &missing, warning))
 }
@@ -137,7 +137,8 @@ fn sign(file: &Path, key: &SecretKey, reason: &str, json: bool) -> anyhow::Resul
         bail!("this key, {own}, is declared lost in {}; only the remaining validators sign", file.display());
     }
     o.sign(key);
-    log(&folder(file), "override-sign", reason, &o)?;
+    // Beside the file, because whoever signs need not have a node here.
+    AuditLog::open(&folder(file), key.clone(), &AuditConfig::default())?.append(entry("override-sign", reason, &o)?)?;
     write(file, &o)?;
     let next = "hand the file to the next remaining validator; when all have signed, name it in `consensus.override` of every node";
     report(json, &json!({ "signedBy": own, "height": o.height, "lost": o.lost, "next": next }))
@@ -236,9 +237,9 @@ fn report(json: bool, said: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn log(dir: &Path, act: &str, reason: &str, o: &SetOverride) -> anyhow::Result<()> {
+fn entry(act: &'static str, reason: &str, o: &SetOverride) -> anyhow::Result<Act> {
     let details = json!({ "height": o.height, "lost": o.lost, "genesis": o.genesis });
-    Ok(audit::append(dir, act, reason, details.as_object().cloned().unwrap_or_default())?)
+    Ok(Act::of_operator(act, reason)?.with_all(details))
 }
 
 fn folder(file: &Path) -> PathBuf {

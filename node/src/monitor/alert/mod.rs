@@ -41,11 +41,13 @@ pub enum AlertKind {
     CertificateExpiry,
     /// A fork comes for which too few validators are ready.
     ForkApproaching,
+    /// The audit log cannot be written.
+    AuditLog,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::TpsAbove,
         Self::TpsBelow,
         Self::NodeDown,
@@ -56,6 +58,7 @@ impl AlertKind {
         Self::Peers,
         Self::CertificateExpiry,
         Self::ForkApproaching,
+        Self::AuditLog,
     ];
 
     /// Stable name, as in JSON and metric labels.
@@ -72,6 +75,7 @@ impl AlertKind {
             Self::Peers => "peers",
             Self::CertificateExpiry => "certificate_expiry",
             Self::ForkApproaching => "fork_approaching",
+            Self::AuditLog => "audit_log",
         }
     }
 
@@ -108,6 +112,7 @@ impl AlertKind {
             Self::ForkApproaching => format!(
                 "the fork {subject} comes in {value:.1} days and fewer validators than a quorum are known to be ready for it; monitor_status names the others: upgrade and start them"
             ),
+            Self::AuditLog => "the audit log cannot be written, so administration by RPC is refused; the node's log says why: free space or mend the permissions of the folder audit in its data directory".to_owned(),
         }
     }
 }

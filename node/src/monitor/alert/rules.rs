@@ -68,6 +68,8 @@ pub struct Observation {
     pub certificates: Vec<Certificate>,
     /// Scheduled forks.
     pub forks: Vec<Fork>,
+    /// Whether the audit log could not be written.
+    pub audit_failing: bool,
 }
 
 /// Thresholds of all but TPS.
@@ -122,6 +124,7 @@ pub fn readings(o: &Observation, tps: Option<f64>, threshold: &TpsThreshold, t: 
             Rule { side: Side::Below, threshold: least, clear: least, hold_ms: HOLD_MS, severity: Severity::Warning };
         out.push(reading(AlertKind::Peers, "", o.peers as f64, rule));
     }
+    out.push(reading(AlertKind::AuditLog, "", f64::from(u8::from(o.audit_failing)), above(0.5, 0, Severity::Critical)));
     o.certificates.iter().for_each(|c| certificate_readings(c, &mut out));
     for fork in o.forks.iter().filter(|f| !f.quorum_ready) {
         // A node that has just started has heard nothing of the others yet.

@@ -286,7 +286,17 @@ impl Fake {
         };
         let metrics = Arc::new(Metrics::new(labels));
         let monitor = self.monitor(Arc::clone(&metrics));
-        App::new(ports, self.spec.clone(), config, "basalt/v0/test".into(), self.events.clone(), metrics, monitor, auth)
+        App::new(
+            ports,
+            self.spec.clone(),
+            config,
+            "basalt/v0/test".into(),
+            self.events.clone(),
+            metrics,
+            monitor,
+            auth,
+            None,
+        )
     }
 
     fn monitor(&self, metrics: Arc<Metrics>) -> Arc<Monitor> {
