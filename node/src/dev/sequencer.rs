@@ -194,9 +194,10 @@ impl Sequencer {
     }
 
     fn default_mode(&mut self) {
+        use basalt_primitives::chainspec::Consensus;
         let interval = match &self.worker.chain.spec.consensus {
-            basalt_primitives::chainspec::Consensus::Dev(p) => p.block_interval_ms,
-            basalt_primitives::chainspec::Consensus::Pbft(_) => None,
+            Consensus::Dev(p) => p.block_interval_ms,
+            Consensus::Pbft(_) | Consensus::Pow(_) => None,
         };
         self.set_mode(Some(interval.is_none()), Some(interval.unwrap_or(0)));
     }

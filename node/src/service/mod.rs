@@ -147,6 +147,9 @@ fn ledger_options(config: &NodeConfig) -> OpenOptions {
 
 async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce()) -> anyhow::Result<()> {
     let spec = read_genesis(&config.genesis)?;
+    if spec.pow().is_some() {
+        bail!("this version makes networks of proof of work, but its node does not run them yet");
+    }
     let tls = tls_servers(&config)?;
     for server in tls.all() {
         server.check(tls::server::now_s()).unwrap_or_else(|e| tracing::error!("{e}"));

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use basalt_primitives::{
-    ChainSpec, SecretKey, Validator,
+    Address, ChainSpec, SecretKey, Validator,
     chainspec::{Fees, GenesisAccount, GenesisValidator},
 };
 use clap::Args;
@@ -34,15 +34,21 @@ pub(in crate::cmd) struct CreateArgs {
     /// Folder to make; must be empty or absent.
     #[arg(long)]
     out: PathBuf,
-    /// Number of validators.
+    /// Number of validators; of miners under proof of work.
     #[arg(long)]
     nodes: Option<u16>,
     /// Further nodes that follow without voting.
     #[arg(long)]
     followers: Option<u16>,
-    /// Consensus engine: pbft, or dev for one node with the methods of test nodes.
+    /// Consensus engine: pbft, pow, or dev for one node with the methods of test nodes.
     #[arg(long)]
     consensus: Option<String>,
+    /// Proof of work: hashes that the first block takes on average.
+    #[arg(long)]
+    difficulty: Option<u64>,
+    /// Proof of work: account that is given the rewards of the blocks these nodes find.
+    #[arg(long)]
+    beneficiary: Option<Address>,
     /// Development network: known funded accounts, chain id 31337, plain keys, RPC open on loopback.
     #[arg(long)]
     dev: bool,
@@ -80,6 +86,8 @@ pub(super) struct NewNode {
     host: String,
     node_key: SecretKey,
     validator_key: Option<SecretKey>,
+    /// Who is given the rewards of a miner.
+    beneficiary: Option<Address>,
 }
 
 pub(super) fn run(args: CreateArgs) -> anyhow::Result<()> {
@@ -149,7 +157,12 @@ fn read_spec(args: &CreateArgs) -> anyhow::Result<NetworkSpec> {
         // Blocks as soon as there is something to put in them, as developers expect of a local network.
         spec.consensus.block_interval_ms = 200;
     }
+    if spec.is_pow() && args.spec.is_none() {
+        spec.consensus.block_interval_ms = 10_000;
+    }
+    spec.consensus.pow.difficulty = args.difficulty.unwrap_or(spec.consensus.pow.difficulty);
     let n = &mut spec.nodes;
+    n.beneficiary = args.beneficiary.or(n.beneficiary);
     if !args.hosts.is_empty() {
         n.hosts.clone_from(&args.hosts);
         n.validators = u16::try_from(args.hosts.len()).context("too many hosts")?;
@@ -187,18 +200,25 @@ fn plan_nodes(spec: &NetworkSpec) -> anyhow::Result<Vec<NewNode>> {
     (0..n.validators + n.followers)
         .map(|i| {
             let node_key = keys::generate()?;
-            let validator_key = (i < n.validators).then(keys::generate).transpose()?;
+            let first = i < n.validators;
+            let validator_key = (first && !spec.is_pow()).then(keys::generate).transpose()?;
+            let role = match (first, spec.is_pow()) {
+                (false, _) => "follower",
+                (true, false) => "validator",
+                (true, true) => "miner",
+            };
             let offset = if many_hosts { 0 } else { i };
             let entry = NodeEntry {
                 name: format!("node{i}"),
-                role: if validator_key.is_some() { "validator" } else { "follower" }.into(),
+                role: role.into(),
                 rpc: SocketAddr::new(listen, n.rpc_port + offset),
                 metrics: SocketAddr::new(listen, n.metrics_port + offset),
                 p2p: SocketAddr::new(listen, n.p2p_port + offset),
                 peer_id: Identity::new(&node_key).peer_id().to_string(),
             };
             let host = n.hosts.get(usize::from(i)).cloned().unwrap_or_else(|| Ipv4Addr::LOCALHOST.to_string());
-            Ok(NewNode { entry, host, node_key, validator_key })
+            let beneficiary = (role == "miner").then(|| n.beneficiary.unwrap_or_else(|| dev::accounts()[0].address));
+            Ok(NewNode { entry, host, node_key, validator_key, beneficiary })
         })
         .collect()
 }
@@ -296,6 +316,7 @@ fn write_node(
         consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
         execution: config::Execution::default(),
+        miner: config::MinerConfig { threads: usize::from(node.beneficiary.is_some()), beneficiary: node.beneficiary },
         storage: match chain.is_devnet() {
             // Whoever goes back to a snapshot needs the state of that time.
             true => config::Storage { mode: config::StorageMode::Archive, ..config::Storage::default() },
