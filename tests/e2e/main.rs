@@ -13,6 +13,7 @@ mod monitor;
 mod net;
 mod parallel;
 mod partition;
+mod pow;
 mod process;
 mod recovery;
 mod release;

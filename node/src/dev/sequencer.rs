@@ -21,7 +21,7 @@ use super::{Answer, Asked, DevError, Devnet, Modes, NextBlock, ORDERS, OnRewind,
 use crate::{
     driver::{
         Fatal,
-        executor::{Job, Worker},
+        executor::{Done, Job, Worker},
         rules::{Chosen, next_header},
         runtime::Mailbox,
     },
@@ -338,7 +338,7 @@ impl Sequencer {
         let Built { block, transactions, executed } = built;
         let certificate = Arc::new(self.certify(&block)?);
         self.worker.take_built(&block, transactions, executed);
-        self.worker.work(Job::Execute { block, certificate }, &mut |_| {})?;
+        self.worker.work(Job::Execute { block, certificate }, &mut |_: Done| {})?;
         Ok(())
     }
 
