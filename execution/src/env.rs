@@ -41,6 +41,12 @@ impl BlockEnv {
         }
     }
 
+    /// The same at another time: where headers' times may go back, contracts see the highest so far (ADR-0027).
+    #[must_use]
+    pub const fn at(self, timestamp_ms: Millis) -> Self {
+        Self { timestamp_ms, ..self }
+    }
+
     /// The block's time as the EVM sees it.
     #[must_use]
     pub const fn timestamp_s(&self) -> u64 {

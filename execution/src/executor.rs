@@ -35,7 +35,7 @@ use crate::{
     ports::{StateError, StateReader},
     skip::SkipReason,
     system,
-    transfer::{TRANSFER_GAS, TransferRules, reward, transfer},
+    transfer::{TRANSFER_GAS, TransferRules, give, reward, transfer},
 };
 
 /// After this many candidates that did not fit, a block counts as full.
@@ -211,7 +211,7 @@ impl Executor {
                     }
                 }
             }
-            Ok(block.close(skipped))
+            block.close(skipped)
         }));
         run.unwrap_or_else(|panic| {
             let tx = txs.get(at).map_or(B256::ZERO, |t| t.borrow().hash());
@@ -249,7 +249,7 @@ impl Executor {
                 Err(Failure::Block(e)) => return Err(e),
             }
         }
-        Ok(Built { included, executed: block.close(Vec::new()), dropped })
+        Ok(Built { included, executed: block.close(Vec::new())?, dropped })
     }
 }
 
@@ -334,8 +334,8 @@ impl<'a> RunningBlock<'a> {
         match executor.overrides.get(&env.height) {
             // A change that was approved waits for the next block, which knows the set without the lost.
             Some(lost) => system::remove_lost(lost, &mut evm)?,
-            // Its one validator stays, whoever may be impersonated.
-            None if executor.spec.is_devnet() => {}
+            // Its one validator stays, whoever may be impersonated; and under proof of work there are none.
+            None if executor.spec.is_devnet() || executor.spec.pow().is_some() => {}
             None => system::apply_change(&executor.spec, env, reader, &mut evm)?,
         }
         Ok(Self {
@@ -351,9 +351,14 @@ impl<'a> RunningBlock<'a> {
         })
     }
 
-    fn close(self, skipped: Vec<(usize, B256, SkipReason)>) -> Executed {
-        let changes = self.evm.ctx.journaled_state.database.changes();
-        Executed { receipts: self.receipts, changes, gas_used: self.gas_used, skipped }
+    /// After the last transaction: whoever sealed the block is given its reward, and the changes are counted.
+    fn close(mut self, skipped: Vec<(usize, B256, SkipReason)>) -> Result<Executed, ExecError> {
+        let state = &mut self.evm.ctx.journaled_state.database;
+        if let Some(pow) = self.executor.spec.pow().filter(|p| !p.block_reward.is_zero()) {
+            give(state, self.env.beneficiary, pow.block_reward)?;
+        }
+        let changes = state.changes();
+        Ok(Executed { receipts: self.receipts, changes, gas_used: self.gas_used, skipped })
     }
 
     /// Runs one transaction with at most `gas_left` gas.

@@ -91,8 +91,12 @@ pub(crate) fn reward(
     tip: u128,
     gas_used: u64,
 ) -> Result<(), StateError> {
-    let account = state.account(beneficiary)?.unwrap_or_default();
-    let reward = U256::from(tip.wrapping_mul(u128::from(gas_used)));
-    let balance = account.balance.checked_add(reward).unwrap_or(account.balance);
-    state.put(beneficiary, Account { balance, ..account })
+    give(state, beneficiary, U256::from(tip.wrapping_mul(u128::from(gas_used))))
+}
+
+/// Adds to a balance; what does not fit into one is not added.
+pub(crate) fn give(state: &mut BlockState<'_>, to: Address, amount: U256) -> Result<(), StateError> {
+    let account = state.account(to)?.unwrap_or_default();
+    let balance = account.balance.checked_add(amount).unwrap_or(account.balance);
+    state.put(to, Account { balance, ..account })
 }

@@ -7,7 +7,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Block, HashFn, Header, Height, Millis, Round, Seal, SealedBlock, Validator, ValidatorSet,
+    Block, HashFn, Header, Height, Millis, PowParams, Round, Seal, SealedBlock, Validator, ValidatorSet,
     block::MAX_TRANSACTION_BYTES,
     header::{HEADER_VERSION, MAX_TIMESTAMP_MS},
     layout::Layout,
@@ -63,6 +63,9 @@ pub enum Consensus {
     /// One node without peers that makes blocks on demand and takes them back, for tests of contracts (ADR-0022).
     #[serde(rename = "dev", rename_all = "camelCase")]
     Dev(DevParams),
+    /// Proof of work: anybody who finds a seal makes a block (ADR-0026).
+    #[serde(rename = "pow", rename_all = "camelCase")]
+    Pow(PowParams),
 }
 
 /// Longest interval between blocks of a development chain: a day.
@@ -76,8 +79,8 @@ pub struct DevParams {
     pub block_interval_ms: Option<Millis>,
 }
 
-/// What would describe a development chain to those who explain consensus: nothing is waited for.
-const DEV_AS_BFT: BftParams = BftParams {
+/// What would describe a chain without votes to those who explain consensus: nothing is waited for.
+const NO_VOTES: BftParams = BftParams {
     block_interval_ms: 0,
     round_timeout_ms: 1_000,
     round_timeout_cap_ms: 1_000,
@@ -287,6 +290,7 @@ impl ChainSpec {
         let p = match &self.consensus {
             Consensus::Pbft(p) => p,
             Consensus::Dev(p) => return self.check_dev(p),
+            Consensus::Pow(p) => return self.check_pow(p),
         };
         if p.round_timeout_ms < 50 || p.round_timeout_ms > p.round_timeout_cap_ms {
             return refuse("consensus.roundTimeoutMs", "must be at least 50 and at most roundTimeoutCapMs");
@@ -319,23 +323,53 @@ impl ChainSpec {
         Ok(())
     }
 
+    fn check_pow(&self, p: &PowParams) -> Result<(), SpecError> {
+        p.check().map_err(|e| SpecError::Field { field: e.field, problem: e.allowed.to_owned() })?;
+        if !self.validators.is_empty() {
+            return refuse("validators", "must be empty where consensus.engine is `pow`: nobody votes");
+        }
+        Ok(())
+    }
+
+    /// Parameters of proof of work, where that is what makes the blocks.
+    #[must_use]
+    pub const fn pow(&self) -> Option<&PowParams> {
+        match &self.consensus {
+            Consensus::Pow(p) => Some(p),
+            Consensus::Pbft(_) | Consensus::Dev(_) => None,
+        }
+    }
+
+    /// Name of the consensus family, as in `consensus.engine`.
+    #[must_use]
+    pub const fn engine(&self) -> &'static str {
+        match &self.consensus {
+            Consensus::Pbft(_) => "pbft",
+            Consensus::Dev(_) => "dev",
+            Consensus::Pow(_) => "pow",
+        }
+    }
+
     /// Whether this is a chain whose rules bend: development methods exist, and so do the transactions they make.
     #[must_use]
     pub const fn is_devnet(&self) -> bool {
         matches!(self.consensus, Consensus::Dev(_))
     }
 
-    /// The validators of the first blocks.
+    /// The validators of the first blocks; none under proof of work.
     pub fn validator_set(&self) -> Result<ValidatorSet, SetError> {
+        if self.pow().is_some() && self.validators.is_empty() {
+            return Ok(ValidatorSet::none());
+        }
         ValidatorSet::new(self.validators.iter().map(|v| v.validator.clone()).collect())
     }
 
-    /// Parameters of the BFT engine. For a development chain, which has none, those of one that waits for nothing.
+    /// Parameters of the BFT engine. For chains that have none, those of one that waits for nothing.
     #[must_use]
     pub const fn bft(&self) -> &BftParams {
         match &self.consensus {
             Consensus::Pbft(p) => p,
-            Consensus::Dev(_) => &DEV_AS_BFT,
+            Consensus::Dev(_) | Consensus::Pow(_) => &NO_VOTES,
         }
     }
 
@@ -446,6 +480,18 @@ impl Consensus {
             Self::Dev(p) => {
                 l.u8(2);
                 option(l, p.block_interval_ms);
+            }
+            Self::Pow(p) => {
+                l.u8(3)
+                    .u8(p.work_hash.code())
+                    .u64(p.block_interval_ms)
+                    .u64(p.half_life_ms)
+                    .fixed(&p.initial_target.to_be_bytes::<32>())
+                    .fixed(&p.max_target.to_be_bytes::<32>())
+                    .u64(p.future_drift_ms)
+                    .u64(p.finality_depth)
+                    .u64(p.safe_depth)
+                    .fixed(&p.block_reward.to_be_bytes::<32>());
             }
         }
     }

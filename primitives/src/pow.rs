@@ -79,6 +79,8 @@ pub struct PowParams {
     pub finality_depth: u64,
     /// Blocks this far below the head are called safe.
     pub safe_depth: u64,
+    /// What whoever seals a block is given for it, in wei, newly made; the tips come on top.
+    pub block_reward: U256,
 }
 
 /// A parameter out of its range.
@@ -121,11 +123,16 @@ impl PowParams {
                 "consensus.futureDriftMs",
                 "must be at least 1000 and at most halfLifeMs",
             ),
-            ((6..=100_000).contains(&self.finality_depth), "consensus.finalityDepth", "must be between 6 and 100000"),
+            ((6..=4_096).contains(&self.finality_depth), "consensus.finalityDepth", "must be between 6 and 4096"),
             (
                 (1..=self.finality_depth).contains(&self.safe_depth),
                 "consensus.safeDepth",
                 "must be at least 1 and at most finalityDepth",
+            ),
+            (
+                self.block_reward.bit_len() <= 128,
+                "consensus.blockReward",
+                "must be below 2^128 wei, so that no balance overflows",
             ),
         ];
         match ranges.into_iter().find(|(sound, ..)| !sound) {
@@ -160,6 +167,7 @@ mod tests {
             future_drift_ms: 15_000,
             finality_depth: 64,
             safe_depth: 12,
+            block_reward: U256::from(2_000_000_000_000_000_000u64),
         }
     }
 
@@ -167,7 +175,7 @@ mod tests {
     fn each_parameter_out_of_its_range_is_named() {
         assert_eq!(params().check(), Ok(()));
         type Spoil = fn(&mut PowParams);
-        let cases: [(&str, Spoil); 9] = [
+        let cases: [(&str, Spoil); 11] = [
             ("blockIntervalMs", |p| p.block_interval_ms = 999),
             ("halfLifeMs", |p| p.half_life_ms = 79_999),
             ("maxTarget", |p| p.max_target = U256::ZERO),
@@ -175,6 +183,8 @@ mod tests {
             ("initialTarget", |p| p.initial_target = U256::MAX),
             ("futureDriftMs", |p| p.future_drift_ms = 3_600_001),
             ("finalityDepth", |p| p.finality_depth = 5),
+            ("finalityDepth", |p| p.finality_depth = 4_097),
+            ("blockReward", |p| p.block_reward = U256::ONE << 128),
             ("safeDepth", |p| p.safe_depth = 0),
             ("safeDepth", |p| p.safe_depth = 65),
         ];

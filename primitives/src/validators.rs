@@ -115,6 +115,12 @@ impl ValidatorSet {
     /// Most validators a set can have: certificates, messages and memory are bounded by it.
     pub const MAX: usize = 256;
 
+    /// The set of a chain on which nobody votes: proof of work.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { members: Vec::new(), lost: None }
+    }
+
     /// Checks and makes a set; the order is kept and agreed on.
     pub fn new(validators: Vec<Validator>) -> Result<Self, SetError> {
         if validators.is_empty() {
@@ -293,7 +299,7 @@ impl ValidatorSet {
 
 /// f = ⌊(P−1)/3⌋.
 const fn tolerated(total: u64) -> u64 {
-    (total - 1) / 3
+    total.saturating_sub(1) / 3
 }
 
 /// q = ⌊(P+f)/2⌋+1.

@@ -14,6 +14,7 @@ pub mod block;
 mod codec;
 pub mod consensus;
 mod error;
+pub mod pow;
 mod scan;
 pub mod status;
 pub mod storage;

@@ -105,7 +105,8 @@ fn commit(ledger: &Ledger, spec: &ChainSpec, receipt: Receipt) {
     let outcome = Outcome { receipts_root: receipts_root(spec.hash_fn, &receipts), ..head.outcome };
     let commit = BlockCommit {
         block: &block,
-        certificate: &certificate,
+        certificate: Some(&certificate),
+        work: None,
         tx_hashes: &hashes,
         receipts: &receipts,
         skipped: &[],

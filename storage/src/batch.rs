@@ -1,7 +1,7 @@
 //! What a commit writes: one batch over all tables.
 
 use basalt_primitives::{
-    Address, Height, SealedBlock, U256, keccak256,
+    Address, Height, Seal, SealedBlock, U256, keccak256,
     state::{StateChanges, TrieKey, TrieUpdates},
 };
 use basalt_proto::Codec as _;
@@ -9,9 +9,11 @@ use rocksdb::{Direction, IteratorMode, WriteBatch};
 
 use crate::{
     StorageError, codec,
-    database::{Database, read_error},
+    database::{Database, Snapshot, read_error},
     history::{HistoryRange, MAX_WIPED_SLOTS},
-    tables::{self, LEDGER_FORMAT, Table, height_key, meta, seal, slot_key, trie_key},
+    layer::{Layer, LayerRows},
+    reader::{Reader, corrupt},
+    tables::{self, LEDGER_FORMAT, Table, height_key, meta, seal, slot_key, trie_key, unseal},
     types::{BlockCommit, Head, Summary, TxLocation},
 };
 
@@ -31,7 +33,10 @@ pub fn check_follows(c: &BlockCommit<'_>, head: &Head) -> Result<(), StorageErro
         "its parent is another block"
     } else if parent != led_to {
         "it carries other results of its parent than the ledger holds"
-    } else if (c.certificate.height, c.certificate.block_hash) != (header.height, c.block.hash()) {
+    } else if c.certificate.is_some() != (header.seal == Seal::None) || c.work.is_none() != (header.seal == Seal::None)
+    {
+        "it has a certificate and a seal, or neither"
+    } else if c.certificate.is_some_and(|c2| (c2.height, c2.block_hash) != (header.height, c.block.hash())) {
         "the certificate is for another block"
     } else if c.tx_hashes.len() != transactions || c.receipts.len() + c.skipped.len() != transactions {
         "transaction hashes, receipts and skipped transactions do not add up to its transactions"
@@ -44,37 +49,139 @@ pub fn check_follows(c: &BlockCommit<'_>, head: &Head) -> Result<(), StorageErro
 /// Everything a block's commit writes.
 pub fn block(database: &Database, c: &BlockCommit<'_>, next: &Head) -> Result<WriteBatch, StorageError> {
     let mut w = Writer::new(database);
-    let summary = Summary { hash: next.hash(), outcome: c.outcome, total_transactions: next.total_transactions };
-    w.block(c.block, &summary);
-    w.certificates(c);
-    w.transactions(c);
-    w.logs(c.block.height(), c.receipts);
-    w.history(c.block.height(), c.changes, MAX_WIPED_SLOTS)?;
-    w.state(c.changes, c.trie)?;
+    w.commit(c, next)?;
     Ok(w.finish())
+}
+
+/// The same as rows in memory, on the ledger as a snapshot shows it.
+pub fn layer(on: &Snapshot, c: &BlockCommit<'_>, next: &Head) -> Result<LayerRows, StorageError> {
+    let mut w = Writer { from: From::Snapshot(on), to: To::Rows(LayerRows::new()) };
+    w.commit(c, next)?;
+    match w.to {
+        To::Rows(rows) => Ok(rows),
+        To::Batch(..) => unreachable!("made with rows four lines above"),
+    }
+}
+
+/// A layer's rows as a batch for the disk.
+pub fn of_layer(database: &Database, layer: &Layer) -> WriteBatch {
+    let mut batch = WriteBatch::default();
+    for (table, key, value) in layer.rows() {
+        match value {
+            Some(value) => batch.put_cf(database.table(table), key, value),
+            None => batch.delete_cf(database.table(table), key),
+        }
+    }
+    batch
+}
+
+/// What a writer reads from.
+#[derive(Clone, Copy)]
+pub(crate) enum From<'a> {
+    Database(&'a Database),
+    Snapshot(&'a Snapshot),
+}
+
+/// Where it writes to.
+enum To<'a> {
+    Batch(&'a Database, WriteBatch),
+    Rows(LayerRows),
 }
 
 /// Collects rows of one atomic write.
 pub struct Writer<'a> {
-    pub(crate) database: &'a Database,
-    batch: WriteBatch,
+    pub(crate) from: From<'a>,
+    to: To<'a>,
+}
+
+impl From<'_> {
+    pub fn reader(&self) -> &dyn Reader {
+        match self {
+            Self::Database(database) => *database,
+            Self::Snapshot(snapshot) => *snapshot,
+        }
+    }
+
+    /// Rows whose keys begin with a prefix, in order, checked, until `each` says that it has enough.
+    pub fn scan(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        mut each: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), StorageError> {
+        let database = match self {
+            Self::Database(database) => database,
+            Self::Snapshot(snapshot) => {
+                for row in snapshot.rows(table, prefix, prefix) {
+                    let (key, payload) = row?;
+                    if !each(&key, &payload) {
+                        break;
+                    }
+                }
+                return Ok(());
+            }
+        };
+        let cf = database.table(table);
+        for row in database.db.iterator_cf(cf, IteratorMode::From(prefix, Direction::Forward)) {
+            let (key, stored) = row.map_err(|e| read_error(table, e))?;
+            if !key.starts_with(prefix) {
+                break;
+            }
+            let payload = unseal(table, &key, &stored);
+            let payload = payload.ok_or_else(|| corrupt(table, &key, "the checksum does not match"))?;
+            if !each(&key, payload) {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Writer<'a> {
     pub fn new(database: &'a Database) -> Self {
-        Self { database, batch: WriteBatch::default() }
+        Self { from: From::Database(database), to: To::Batch(database, WriteBatch::default()) }
     }
 
+    /// The batch.
+    ///
+    /// # Panics
+    /// If it was made for rows in memory.
     pub fn finish(self) -> WriteBatch {
-        self.batch
+        match self.to {
+            To::Batch(_, batch) => batch,
+            To::Rows(_) => panic!("rows in memory are taken by `layer`"),
+        }
     }
 
     pub(crate) fn put(&mut self, table: Table, key: &[u8], payload: &[u8]) {
-        self.batch.put_cf(self.database.table(table), key, seal(table, key, payload));
+        let value = seal(table, key, payload);
+        match &mut self.to {
+            To::Batch(database, batch) => batch.put_cf(database.table(table), key, value),
+            To::Rows(rows) => drop(rows.insert((table, key.to_vec()), Some(value))),
+        }
     }
 
     pub(crate) fn delete(&mut self, table: Table, key: &[u8]) {
-        self.batch.delete_cf(self.database.table(table), key);
+        match &mut self.to {
+            To::Batch(database, batch) => batch.delete_cf(database.table(table), key),
+            To::Rows(rows) => drop(rows.insert((table, key.to_vec()), None)),
+        }
+    }
+
+    /// All rows of a block's commit.
+    fn commit(&mut self, c: &BlockCommit<'_>, next: &Head) -> Result<(), StorageError> {
+        let summary = Summary {
+            hash: next.hash(),
+            outcome: c.outcome,
+            total_transactions: next.total_transactions,
+            work: next.work,
+        };
+        self.block(c.block, &summary);
+        self.certificates(c);
+        self.transactions(c);
+        self.logs(c.block.height(), c.receipts);
+        self.history(c.block.height(), c.changes, MAX_WIPED_SLOTS)?;
+        self.state(c.changes, c.trie)
     }
 
     /// Format, chain and schema versions.
@@ -114,7 +221,9 @@ impl<'a> Writer<'a> {
 
     /// The block's certificate, and the parent's as this block carries it: the same on every node from now on.
     fn certificates(&mut self, c: &BlockCommit<'_>) {
-        self.put(Table::Certificates, &height_key(c.block.height()), &c.certificate.encode());
+        if let Some(certificate) = c.certificate {
+            self.put(Table::Certificates, &height_key(c.block.height()), &certificate.encode());
+        }
         if let Some(last) = &c.block.block().last_certificate {
             self.put(Table::Certificates, &height_key(last.height), &last.encode());
         }
@@ -195,21 +304,21 @@ impl<'a> Writer<'a> {
     }
 
     fn delete_prefix(&mut self, table: Table, prefix: &[u8]) -> Result<(), StorageError> {
-        let cf = self.database.table(table);
-        let rows = self.database.db.iterator_cf(cf, IteratorMode::From(prefix, Direction::Forward));
         let mut keys = Vec::new();
-        for row in rows {
-            let (key, _) = row.map_err(|e| read_error(table, e))?;
-            if !key.starts_with(prefix) {
-                break;
-            }
-            if keys.len() == DELETED_SINGLY {
-                // One byte past every key below the prefix: no table's keys are longer than 97 bytes.
-                let end = [prefix, &[0xff; 98]].concat();
-                self.batch.delete_range_cf(cf, prefix, &end);
-                return Ok(());
-            }
-            keys.push(key);
+        let singly = if matches!(self.to, To::Rows(_)) { usize::MAX } else { DELETED_SINGLY };
+        let mut more = false;
+        self.from.scan(table, prefix, |key, _| {
+            more = keys.len() == singly;
+            keys.push(key.to_vec());
+            !more
+        })?;
+        if let To::Batch(database, batch) = &mut self.to
+            && more
+        {
+            // One byte past every key below the prefix: no table's keys are longer than 97 bytes.
+            let end = [prefix, &[0xff; 98]].concat();
+            batch.delete_range_cf(database.table(table), prefix, &end);
+            return Ok(());
         }
         for key in keys {
             self.delete(table, &key);

@@ -5,7 +5,7 @@ use basalt_primitives::{Address, B256, Block, Bytes, Height, Receipt, U256, stat
 use basalt_proto::Codec as _;
 
 use crate::history::{Changed, HistoryRange};
-use crate::types::{Outcome, Skipped, Summary, TxLocation};
+use crate::types::{ChainWork, Outcome, Skipped, Summary, TxLocation};
 
 /// Protobuf key of a length-delimited field.
 const fn key(field: u8) -> u8 {
@@ -125,6 +125,10 @@ pub fn encode_summary(s: &Summary) -> Vec<u8> {
     out.extend_from_slice(s.outcome.receipts_root.as_slice());
     out.extend_from_slice(&s.outcome.gas_used.to_be_bytes());
     out.extend_from_slice(&s.total_transactions.to_be_bytes());
+    if let Some(work) = s.work {
+        out.extend_from_slice(&work.total.to_be_bytes::<32>());
+        out.extend_from_slice(&work.time_ms.to_be_bytes());
+    }
     out
 }
 
@@ -132,7 +136,12 @@ pub fn decode_summary(bytes: &[u8]) -> Option<Summary> {
     let mut c = Cursor(bytes);
     let hash = c.hash()?;
     let outcome = Outcome { state_root: c.hash()?, receipts_root: c.hash()?, gas_used: c.u64()? };
-    let summary = Summary { hash, outcome, total_transactions: c.u64()? };
+    let total_transactions = c.u64()?;
+    let work = match c.0.is_empty() {
+        true => None,
+        false => Some(ChainWork { total: U256::from_be_bytes(c.array::<32>()?), time_ms: c.u64()? }),
+    };
+    let summary = Summary { hash, outcome, total_transactions, work };
     c.end(summary)
 }
 
@@ -305,7 +314,7 @@ mod tests {
         assert_eq!(hex(&encode_location(&location)), "0x00000000000001020000000300000002");
         let outcome =
             Outcome { state_root: B256::repeat_byte(2), receipts_root: B256::repeat_byte(3), gas_used: 21_000 };
-        let summary = Summary { hash: B256::repeat_byte(1), outcome, total_transactions: 9 };
+        let summary = Summary { hash: B256::repeat_byte(1), outcome, total_transactions: 9, work: None };
         let roots = ["01", "02", "03"].map(|b| b.repeat(32)).concat();
         assert_eq!(hex(&encode_summary(&summary)), format!("0x{roots}00000000000052080000000000000009"));
         let skipped = [Skipped { index: 1, tx_hash: B256::repeat_byte(4), reason: "low".to_owned() }];

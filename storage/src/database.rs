@@ -8,13 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use basalt_primitives::{Bytes, ChainSpec, HashFn};
+use basalt_primitives::{Bytes, ChainSpec, HashFn, Height};
 use rocksdb::{
     ColumnFamily, DB, DBRawIteratorWithThreadMode, ErrorKind, ReadOptions, SnapshotWithThreadMode, WriteBatch,
 };
 
 use crate::{
     OpenOptions, StorageError,
+    layer::{Layer, key_hash},
     options::synced,
     reader::{Reader, corrupt},
     tables::{LEDGER_FORMAT, Table, unseal},
@@ -157,12 +158,28 @@ struct View {
     /// Borrows `database.db`; the lifetime is a lie that the field order makes true.
     snapshot: SnapshotWithThreadMode<'static, DB>,
     database: Arc<Database>,
-    head: Arc<Head>,
+    /// The newest block on the disk.
+    finalized: Arc<Head>,
+    /// Blocks above it, lowest first.
+    layers: Vec<Arc<Layer>>,
+    /// Highest block called safe.
+    safe: Height,
 }
 
 impl Snapshot {
     /// The state of the database now, which must be the one `head` describes.
     pub(crate) fn new(database: Arc<Database>, head: Arc<Head>) -> Self {
+        let safe = head.height();
+        Self::layered(database, head, Vec::new(), safe)
+    }
+
+    /// As [`Self::new`], with blocks above the newest on the disk, lowest first.
+    pub(crate) fn layered(
+        database: Arc<Database>,
+        finalized: Arc<Head>,
+        layers: Vec<Arc<Layer>>,
+        safe: Height,
+    ) -> Self {
         // SAFETY: the snapshot refers to `database.db`, which lives behind an `Arc` held in the same struct: it neither
         // moves nor is dropped before the snapshot, which is declared, and so dropped, first. It is never handed out.
         let snapshot = unsafe {
@@ -172,13 +189,29 @@ impl Snapshot {
         };
         let mut read = ReadOptions::default();
         read.set_snapshot(&snapshot);
-        Self(Arc::new(View { read, snapshot, database, head }))
+        Self(Arc::new(View { read, snapshot, database, finalized, layers, safe }))
     }
 
     /// The newest block at that moment.
     #[must_use]
     pub fn head(&self) -> Arc<Head> {
-        Arc::clone(&self.0.head)
+        Arc::clone(self.0.layers.last().map_or(&self.0.finalized, |layer| &layer.head))
+    }
+
+    /// The newest final block at that moment: the newest on the disk. Where blocks are final when they come, the head.
+    #[must_use]
+    pub fn finalized(&self) -> Arc<Head> {
+        Arc::clone(&self.0.finalized)
+    }
+
+    /// The highest block that is not taken back unless assumptions break; never above the head.
+    #[must_use]
+    pub fn safe(&self) -> Height {
+        self.0.safe.max(self.0.finalized.height()).min(self.head().height())
+    }
+
+    pub(crate) fn layers(&self) -> &[Arc<Layer>] {
+        &self.0.layers
     }
 
     pub(crate) fn database(&self) -> &Arc<Database> {
@@ -198,7 +231,9 @@ impl Snapshot {
         options.set_prefix_same_as_start(true);
         let mut at = self.0.snapshot.raw_iterator_cf_opt(self.0.database.table(table), options);
         at.seek(from);
-        Rows { table, prefix: prefix.to_vec(), at, fresh: true }
+        let above =
+            (!self.0.layers.is_empty()).then(|| Above { layers: &self.0.layers, from: from.to_vec(), past: false });
+        Rows { table, prefix: prefix.to_vec(), at, fresh: true, above }
     }
 }
 
@@ -212,6 +247,39 @@ pub(crate) struct Rows<'a> {
     at: DBRawIteratorWithThreadMode<'a, DB>,
     /// The iterator stands on a row that was not given out.
     fresh: bool,
+    above: Option<Above<'a>>,
+}
+
+/// Where a walk stands in the layers.
+struct Above<'a> {
+    layers: &'a [Arc<Layer>],
+    from: Vec<u8>,
+    /// Whether the row at `from` was given out.
+    past: bool,
+}
+
+impl Above<'_> {
+    /// The lowest key that is still to come in any layer.
+    fn next_key(&self, table: Table, prefix: &[u8]) -> Option<Vec<u8>> {
+        let keys = self.layers.iter().filter_map(|l| l.first_key(table, &self.from, !self.past, prefix));
+        keys.min().map(<[u8]>::to_vec)
+    }
+}
+
+/// The newest word of the layers on a key: a sealed value, or that it is deleted.
+fn in_layers<'a>(layers: &'a [Arc<Layer>], table: Table, key: &[u8]) -> Option<Option<&'a [u8]>> {
+    if layers.is_empty() {
+        return None;
+    }
+    let hash = key_hash(table, key);
+    layers.iter().rev().find_map(|layer| layer.find(hash, table, key))
+}
+
+fn unsealed(table: Table, key: &[u8], stored: &[u8]) -> Result<Bytes, StorageError> {
+    match unseal(table, key, stored) {
+        Some(payload) => Ok(Bytes::copy_from_slice(payload)),
+        None => Err(corrupt(table, key, "the checksum does not match")),
+    }
 }
 
 impl Rows<'_> {
@@ -219,6 +287,42 @@ impl Rows<'_> {
     pub(crate) fn seek(&mut self, key: &[u8]) {
         self.at.seek(key);
         self.fresh = true;
+        if let Some(above) = &mut self.above {
+            (above.from, above.past) = (key.to_vec(), false);
+        }
+    }
+
+    /// The next row of disk and layers together.
+    fn merged(&mut self) -> Result<Option<Row>, StorageError> {
+        loop {
+            let Some(above) = &self.above else { return self.row() };
+            if !self.fresh
+                && self.at.valid()
+                && self.at.key().is_some_and(|key| key <= above.from.as_slice())
+                && above.past
+            {
+                self.at.next();
+                self.fresh = true;
+            }
+            let stored = self.at.key().filter(|key| key.starts_with(&self.prefix)).map(<[u8]>::to_vec);
+            self.at.status().map_err(|e| read_error(self.table, e))?;
+            let layered = above.next_key(self.table, &self.prefix);
+            let on_disk = stored.as_ref().is_some_and(|key| layered.as_ref().is_none_or(|other| key <= other));
+            let Some(key) = (if on_disk { stored } else { layered }) else { return Ok(None) };
+            let payload = match in_layers(above.layers, self.table, &key) {
+                Some(word) => word.map(|sealed| unsealed(self.table, &key, sealed)).transpose()?,
+                None => self.at.value().map(|sealed| unsealed(self.table, &key, sealed)).transpose()?,
+            };
+            if on_disk {
+                self.fresh = false;
+            }
+            if let Some(above) = &mut self.above {
+                (above.from, above.past) = (key.clone(), true);
+            }
+            if let Some(payload) = payload {
+                return Ok(Some((key, payload)));
+            }
+        }
     }
 
     fn row(&mut self) -> Result<Option<Row>, StorageError> {
@@ -231,10 +335,7 @@ impl Rows<'_> {
         if !key.starts_with(&self.prefix) {
             return Ok(None);
         }
-        match unseal(self.table, key, stored) {
-            Some(payload) => Ok(Some((key.to_vec(), Bytes::copy_from_slice(payload)))),
-            None => Err(corrupt(self.table, key, "the checksum does not match")),
-        }
+        Ok(Some((key.to_vec(), unsealed(self.table, key, stored)?)))
     }
 }
 
@@ -242,13 +343,16 @@ impl Iterator for Rows<'_> {
     type Item = Result<Row, StorageError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.row().transpose()
+        if self.above.is_some() { self.merged().transpose() } else { self.row().transpose() }
     }
 }
 
 impl Reader for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StorageError> {
-        self.0.database.get_at(table, key, &self.0.read)
+        match in_layers(&self.0.layers, table, key) {
+            Some(word) => word.map(|sealed| unsealed(table, key, sealed)).transpose(),
+            None => self.0.database.get_at(table, key, &self.0.read),
+        }
     }
 
     fn hash_fn(&self) -> HashFn {
@@ -262,6 +366,6 @@ impl Reader for Snapshot {
 
 impl std::fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("height", &self.0.head.height()).finish_non_exhaustive()
+        f.debug_struct("Snapshot").field("height", &self.head().height()).finish_non_exhaustive()
     }
 }

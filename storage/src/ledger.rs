@@ -6,11 +6,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use basalt_primitives::{Bytes, ChainSpec, HashFn, Height, receipt::receipts_root};
+use basalt_primitives::{B256, Bytes, ChainSpec, HashFn, Height, SealedBlock, receipt::receipts_root};
 
 use crate::{
     OpenOptions, StorageError, batch,
     database::{Closed, Database, Snapshot, io_error},
+    layer::{Layer, Layers},
     open,
     reader::Reader,
     tables::Table,
@@ -34,6 +35,8 @@ pub struct Ledger {
     pub(crate) pruning: Mutex<()>,
     /// Whether this is the chain of a development network, which takes blocks back.
     pub(crate) devnet: bool,
+    /// Blocks that are not final, of all branches; locked after `committing`.
+    layers: Mutex<Layers>,
 }
 
 impl Ledger {
@@ -59,7 +62,8 @@ impl Ledger {
         open::check_identity(&database, spec)?;
         let head = Arc::new(open::load_head(&database)?);
         let newest = RwLock::new(Snapshot::new(database, head));
-        Ok(Self { newest, committing: Mutex::new(()), pruning: Mutex::new(()), devnet: spec.is_devnet() })
+        let (committing, pruning, layers) = (Mutex::new(()), Mutex::new(()), Mutex::default());
+        Ok(Self { newest, committing, pruning, devnet: spec.is_devnet(), layers })
     }
 
     /// Makes a block durable, whole or not at all: block, certificate, indexes, receipts, state and trie in one synced
@@ -69,17 +73,91 @@ impl Ledger {
         let newest = self.snapshot();
         let head = newest.head();
         batch::check_follows(commit, &head)?;
-        let executed = commit.receipts.len() as u64;
-        let next = Arc::new(Head {
-            block: commit.block.clone(),
-            certificate: Some(Arc::new(commit.certificate.clone())),
-            outcome: commit.outcome,
-            total_transactions: head.total_transactions + executed,
-        });
+        let next = Arc::new(next_head(commit, &head));
         let database = newest.database();
         database.write(batch::block(database, commit, &next)?)?;
         self.publish(Snapshot::new(Arc::clone(database), Arc::clone(&next)));
         Ok(next)
+    }
+
+    /// Keeps a block in memory beside others on the same or other parents, as long as it is not final (ADR-0027). `parent` is
+    /// the view of its parent. Gives back the view of the block.
+    pub fn stage(&self, parent: &Snapshot, commit: &BlockCommit<'_>) -> Result<Snapshot, StorageError> {
+        let head = parent.head();
+        batch::check_follows(commit, &head)?;
+        let height = commit.block.height();
+        let problem = "its parent is neither the newest final block nor in memory";
+        let gone = || StorageError::NotNext { head: head.height(), height, problem };
+        self.view_of(&head.hash()).ok_or_else(gone)?;
+        let next = next_head(commit, &head);
+        let rows = batch::layer(parent, commit, &next)?;
+        let hash = next.hash();
+        self.lock_layers().insert(Layer::new(Arc::new(next), rows));
+        self.view_of(&hash).ok_or_else(gone)
+    }
+
+    /// The ledger as a block has left it that is not final, or the newest final one. `None` for every other.
+    #[must_use]
+    pub fn view_of(&self, block: &B256) -> Option<Snapshot> {
+        // Nothing may become final between the look at the disk and that at what lies above it.
+        let _guard = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = self.snapshot();
+        if newest.head().hash() == *block {
+            return Some(newest);
+        }
+        let layers = self.lock_layers().path(&newest.finalized().hash(), *block)?;
+        Some(Snapshot::layered(Arc::clone(newest.database()), newest.finalized(), layers, newest.safe()))
+    }
+
+    /// A block that is in memory, of whatever branch.
+    #[must_use]
+    pub fn staged(&self, block: &B256) -> Option<SealedBlock> {
+        self.lock_layers().get(block).map(|layer| layer.head.block.clone())
+    }
+
+    /// How many blocks are in memory.
+    #[must_use]
+    pub fn staged_count(&self) -> usize {
+        self.lock_layers().len()
+    }
+
+    /// Makes a block the newest of the chain that readers see, and writes the blocks up to `finalized`, which must be on its
+    /// chain, each in one synced batch. Branches that do not go through `finalized` are dropped. Returns the blocks that
+    /// have become final, lowest first.
+    pub fn adopt(&self, head: &B256, safe: Height, finalized: &B256) -> Result<Vec<Arc<Head>>, StorageError> {
+        let _guard = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = self.snapshot();
+        let (database, base) = (newest.database(), newest.finalized());
+        let unknown = |problem| StorageError::NotNext { head: base.height(), height: base.height().next(), problem };
+        let mut layers = self.lock_layers();
+        let path = layers.path(&base.hash(), *head).ok_or_else(|| unknown("the new head is not in memory"))?;
+        let count = match base.hash() == *finalized {
+            true => 0,
+            false => path.iter().position(|l| l.head.hash() == *finalized).map(|at| at + 1).unwrap_or_default(),
+        };
+        if count == 0 && base.hash() != *finalized {
+            return Err(unknown("what is to be final is not on the chain of the new head"));
+        }
+        for layer in &path[..count] {
+            database.write(batch::of_layer(database, layer))?;
+        }
+        let base = path[..count].last().map_or(base, |layer| Arc::clone(&layer.head));
+        if count > 0 {
+            layers.keep_above(&base);
+        }
+        drop(layers);
+        self.publish(Snapshot::layered(Arc::clone(database), base, path[count..].to_vec(), safe));
+        Ok(path[..count].iter().map(|layer| Arc::clone(&layer.head)).collect())
+    }
+
+    fn lock_layers(&self) -> std::sync::MutexGuard<'_, Layers> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest final block: the newest on the disk.
+    #[must_use]
+    pub fn finalized(&self) -> Arc<Head> {
+        self.snapshot().finalized()
     }
 
     /// The newest block. Kept in memory.
@@ -110,7 +188,8 @@ impl Ledger {
     /// A fresh view of the same block, after something beside blocks has changed. The caller holds `committing`.
     pub(crate) fn republish(&self) {
         let newest = self.snapshot();
-        self.publish(Snapshot::new(Arc::clone(newest.database()), newest.head()));
+        let layers = newest.layers().to_vec();
+        self.publish(Snapshot::layered(Arc::clone(newest.database()), newest.finalized(), layers, newest.safe()));
     }
 
     pub(crate) fn publish(&self, snapshot: Snapshot) {
@@ -139,6 +218,17 @@ impl std::fmt::Debug for Ledger {
             .field("path", &newest.database().path)
             .field("height", &newest.head().height())
             .finish_non_exhaustive()
+    }
+}
+
+/// The head that a commit makes of another.
+fn next_head(commit: &BlockCommit<'_>, head: &Head) -> Head {
+    Head {
+        block: commit.block.clone(),
+        certificate: commit.certificate.map(|c| Arc::new(c.clone())),
+        outcome: commit.outcome,
+        total_transactions: head.total_transactions + commit.receipts.len() as u64,
+        work: commit.work,
     }
 }
 
@@ -182,7 +272,7 @@ fn write_genesis(database: &Database, spec: &ChainSpec, state: &GenesisState) ->
     }
     let block = spec.genesis_block();
     let outcome = Outcome { state_root: state.root, receipts_root: receipts_root(spec.hash_fn, &[]), gas_used: 0 };
-    let summary = Summary { hash: block.hash(), outcome, total_transactions: 0 };
+    let summary = Summary { hash: block.hash(), outcome, total_transactions: 0, work: None };
     let mut writer = batch::Writer::new(database);
     writer.identity(&block, spec.chain_id);
     writer.block(&block, &summary);

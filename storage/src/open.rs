@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_primitives::{B256, Bytes, ChainSpec, Height, keccak256, state::TrieKey};
+use basalt_primitives::{B256, Bytes, ChainSpec, Height, Seal, keccak256, state::TrieKey};
 
 use crate::{
     StorageError,
@@ -11,7 +11,7 @@ use crate::{
     database::Database,
     reader::{Reader, corrupt},
     tables::{LEDGER_FORMAT, Table, height_key, meta, trie_key},
-    types::{Head, Outcome},
+    types::{Head, Outcome, Summary},
 };
 
 /// Whether the genesis batch was ever written; false in a directory whose creation was cut short.
@@ -98,11 +98,12 @@ pub fn load_head(database: &Database) -> Result<Head, StorageError> {
     database.check_block(height)?;
     let summary = database.summary(height)?.ok_or_else(|| missing(Table::Outcomes))?;
     let certificate = database.certificate(height)?.map(Arc::new);
-    if certificate.is_none() && height > Height::GENESIS {
+    if certificate.is_none() && height > Height::GENESIS && block.header().seal == Seal::None {
         return Err(missing(Table::Certificates));
     }
     check_state_root(database, &summary.outcome)?;
-    Ok(Head { block, certificate, outcome: summary.outcome, total_transactions: summary.total_transactions })
+    let Summary { outcome, total_transactions, work, .. } = summary;
+    Ok(Head { block, certificate, outcome, total_transactions, work })
 }
 
 /// Where the root of the account trie hangs.

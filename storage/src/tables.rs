@@ -12,7 +12,7 @@
 //! | `bodies` | height, 8 | `basalt.v1.Block` without its header (field 1): last certificate, transactions |
 //! | `certificates` | height, 8 | `basalt.v1.CommitCertificate` of the block: the node's own of the head, below it the one that the next block carries |
 //! | `heights` | block hash, 32 | height, 8 |
-//! | `outcomes` | height, 8 | block hash, state root, receipts root, gas used, transactions executed up to and with this block |
+//! | `outcomes` | height, 8 | block hash, state root, receipts root, gas used, transactions executed up to and with this block; then, where blocks have a seal, work of the chain 32 and its highest timestamp 8 |
 //! | `transactions` | transaction hash, 32 | height 8, position in the block 4, position among its receipts 4; only executed ones |
 //! | `receipts` | height, 8 | `basalt.v1.BlockReceipts`; no row when there are none |
 //! | `skipped` | height, 8 | list of position 4, hash 32, length of reason 2, reason; no row when there are none |

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_primitives::{
-    B256, CommitCertificate, Height, Receipt, SealedBlock,
+    B256, CommitCertificate, Height, Millis, Receipt, SealedBlock, U256,
     state::{StateChanges, TrieUpdates},
 };
 
@@ -18,6 +18,15 @@ pub struct Outcome {
     pub gas_used: u64,
 }
 
+/// Under proof of work: what follows from the headers of a chain up to and with a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChainWork {
+    /// Expected number of hashes in all its seals.
+    pub total: U256,
+    /// The highest timestamp: what contracts see, since headers' times may go back.
+    pub time_ms: Millis,
+}
+
 /// A block's line in the ledger's table of outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -27,6 +36,8 @@ pub struct Summary {
     pub outcome: Outcome,
     /// Transactions executed since genesis, this block's included.
     pub total_transactions: u64,
+    /// Work of its chain, where blocks have a seal.
+    pub work: Option<ChainWork>,
 }
 
 /// The newest block of the ledger.
@@ -34,12 +45,14 @@ pub struct Summary {
 pub struct Head {
     /// The block.
     pub block: SealedBlock,
-    /// The certificate that finalized it; `None` for the genesis block.
+    /// The certificate that finalized it; `None` for the genesis block, and where nobody votes.
     pub certificate: Option<Arc<CommitCertificate>>,
     /// What executing it led to.
     pub outcome: Outcome,
     /// Transactions executed since genesis.
     pub total_transactions: u64,
+    /// Work of its chain, where blocks have a seal.
+    pub work: Option<ChainWork>,
 }
 
 impl Head {
@@ -83,8 +96,10 @@ pub struct Skipped {
 pub struct BlockCommit<'a> {
     /// The block.
     pub block: &'a SealedBlock,
-    /// The certificate that finalizes it.
-    pub certificate: &'a CommitCertificate,
+    /// The certificate that finalizes it; `None` exactly where blocks have a seal.
+    pub certificate: Option<&'a CommitCertificate>,
+    /// Work of its chain; `None` where blocks have no seal.
+    pub work: Option<ChainWork>,
     /// Hashes of its transactions, in order.
     pub tx_hashes: &'a [B256],
     /// Receipts of the executed ones, in order.

@@ -15,6 +15,7 @@ mod net;
 mod parallel;
 mod partition;
 mod permission;
+mod pow;
 mod process;
 mod recovery;
 mod release;

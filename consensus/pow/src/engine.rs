@@ -287,6 +287,19 @@ impl Pow {
         Some(after)
     }
 
+    /// Peers whose headers were refused for good since this was last asked, and why; the first 64. For the driver, which tells the
+    /// network side.
+    #[must_use]
+    pub fn take_refusals(&mut self) -> Vec<(u16, crate::Refusal)> {
+        std::mem::take(&mut self.sync.refusals)
+    }
+
+    /// Hash of the head; `None` before the first input.
+    #[must_use]
+    pub fn head(&self) -> Option<B256> {
+        self.chain.as_ref().map(|chain| chain.tree.get(chain.head).hash)
+    }
+
     /// Target that a block on the head must meet; `None` before the first input.
     #[must_use]
     pub fn next_target(&self) -> Option<U256> {

@@ -39,6 +39,8 @@ pub(crate) struct Sync {
     pub refused: u64,
     /// Why the last one was.
     pub last_refusal: Option<Refusal>,
+    /// Those of peers that the driver has not asked for yet.
+    pub refusals: Vec<(u16, Refusal)>,
     /// Answers whose first header leads nowhere this node knows.
     pub foreign: u64,
 }
@@ -123,6 +125,9 @@ impl Pow {
             Err(refusal) => {
                 self.sync.refused += 1;
                 self.sync.last_refusal = Some(refusal);
+                if self.sync.refusals.len() < MAX_WAITING {
+                    self.sync.refusals.push((from, refusal));
+                }
                 Taken::Not
             }
         }

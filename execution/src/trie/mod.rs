@@ -91,6 +91,14 @@ impl StateTrie {
         self.arena.bytes()
     }
 
+    /// Turns to another root, with nothing of it in memory yet: to another branch of a chain that is not final. What was
+    /// undecided is dropped.
+    pub fn turn_to(&mut self, root: B256) {
+        if root != self.root() {
+            *self = Self::open(root, self.memory_budget);
+        }
+    }
+
     /// Changes the memory budget; takes effect at once when nothing is undecided, else with the decision.
     pub fn set_memory_budget(&mut self, bytes: usize) {
         self.memory_budget = bytes;

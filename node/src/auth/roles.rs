@@ -55,7 +55,7 @@ const ADMINISTER: Needs = &[Role::Administrator];
 pub const METRICS: &str = "metrics";
 
 /// What the methods of a namespace need.
-const NAMESPACES: [(&str, Needs); 17] = [
+const NAMESPACES: [(&str, Needs); 18] = [
     ("admin", ADMINISTER),
     ("anvil", ADMINISTER),
     ("basalt", SUBMIT),
@@ -65,6 +65,7 @@ const NAMESPACES: [(&str, Needs); 17] = [
     ("evm", ADMINISTER),
     ("hardhat", ADMINISTER),
     (METRICS, READ),
+    ("miner", ADMINISTER),
     ("monitor", READ),
     ("net", READ),
     ("permission", READ),
@@ -76,10 +77,11 @@ const NAMESPACES: [(&str, Needs); 17] = [
 ];
 
 /// Methods that need something else than their namespace.
-const METHODS: [(&str, Needs); 14] = [
+const METHODS: [(&str, Needs); 18] = [
     ("admin_logLevel", INSPECT),
     ("admin_nodeInfo", INSPECT),
     ("admin_peers", INSPECT),
+    ("eth_getWork", OPERATE),
     ("eth_sendRawTransaction", SUBMIT),
     ("eth_sendTransaction", SUBMIT),
     ("eth_sendUnsignedTransaction", SUBMIT),
@@ -87,6 +89,9 @@ const METHODS: [(&str, Needs); 14] = [
     ("eth_signTransaction", SUBMIT),
     ("eth_signTypedData", SUBMIT),
     ("eth_signTypedData_v4", SUBMIT),
+    ("eth_submitHashrate", OPERATE),
+    ("eth_submitWork", OPERATE),
+    ("miner_hashrate", INSPECT),
     ("monitor_addWebhook", OPERATE),
     ("monitor_listWebhooks", INSPECT),
     ("monitor_removeWebhook", OPERATE),

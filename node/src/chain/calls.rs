@@ -29,7 +29,14 @@ impl Chain {
     /// The surroundings of the block whose state it is, as clients know it from other nodes.
     pub(super) fn env_of(&self, state: &PastView) -> Result<BlockEnv, ReadError> {
         let header = state.0.snapshot().header(state.0.height()).map_err(read_error)?;
-        header.map(|h| BlockEnv::of(&h)).ok_or_else(|| damaged(format!("block {} has no header", state.0.height())))
+        let header = header.ok_or_else(|| damaged(format!("block {} has no header", state.0.height())))?;
+        let summary = state.0.snapshot().summary(state.0.height()).map_err(read_error)?;
+        let env = BlockEnv::of(&header);
+        // Where headers' times may go back, contracts have seen the highest.
+        Ok(match summary.and_then(|s| s.work) {
+            Some(work) => env.at(work.time_ms),
+            None => env,
+        })
     }
 
     /// The surroundings of a block that follows, now.

@@ -14,8 +14,8 @@ mod traces;
 
 use std::{collections::VecDeque, sync::Arc};
 
-use basalt_execution::Executor;
-use basalt_primitives::{B256, ChainSpec};
+use basalt_execution::{BlockEnv, Executor};
+use basalt_primitives::{B256, ChainSpec, Header};
 use basalt_storage::{Head, Ledger};
 use parking_lot::Mutex;
 
@@ -23,7 +23,7 @@ pub use prune::prune_states;
 pub(crate) use simulate::unsigned_tx;
 pub use state::{PastView, StateView};
 
-use crate::{dev::NextBlock, rpc::ports::BlockView, validators::ValidatorSets};
+use crate::{dev::NextBlock, driver::branches, rpc::ports::BlockView, validators::ValidatorSets};
 
 /// How many blocks clients can lag behind the head and still be answered from memory.
 const NEWEST: usize = 16;
@@ -68,6 +68,13 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// The environment of a block on `parent`: where headers' times may go back, contracts see the highest so far.
+    #[must_use]
+    pub fn env_on(&self, parent: &Head, header: &Header) -> BlockEnv {
+        let env = BlockEnv::of(header);
+        if self.spec.pow().is_some() { env.at(branches::time_after(parent, header)) } else { env }
+    }
+
     /// Most gas of the block after `head`: what its header says, unless it was set otherwise on a development network.
     #[must_use]
     pub fn next_gas_limit(&self, head: &Head) -> u64 {

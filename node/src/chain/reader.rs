@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_execution::trie::AccountProof;
-use basalt_primitives::{Address, B256, Bloom, Bytes, Height, Receipt, Transaction, U256, state::Account};
+use basalt_primitives::{Address, B256, Bloom, Bytes, Height, Receipt, SealedBlock, Transaction, U256, state::Account};
 use basalt_proto::Codec as _;
 use basalt_storage::{Head, Reader as _, StorageError};
 
@@ -54,6 +54,21 @@ impl Chain {
         }
     }
 
+    /// A block that was taken back, as far as its logs go: its results are those of a branch that is no more.
+    pub(crate) fn view_of_undone(&self, block: &SealedBlock, receipts: &[Receipt]) -> BlockView {
+        BlockView {
+            hash: block.hash(),
+            header: block.header().clone(),
+            state_root: B256::ZERO,
+            receipts_root: B256::ZERO,
+            gas_used: receipts.last().map_or(0, |r| r.cumulative_gas_used),
+            bloom: bloom_of(receipts),
+            tx_hashes: receipts.iter().map(|r| r.tx_hash).collect(),
+            size_bytes: block.block().encode().len(),
+            fork: self.spec.fork_at(block.height()),
+        }
+    }
+
     fn view(&self, height: Height) -> Result<Option<Arc<BlockView>>, StorageError> {
         let ledger = self.ledger.snapshot();
         let Some(summary) = ledger.summary(height)? else { return Ok(None) };
@@ -79,7 +94,7 @@ impl Chain {
         })))
     }
 
-    fn decode(&self, raw: &Bytes) -> Result<Transaction, ReadError> {
+    pub(crate) fn decode(&self, raw: &Bytes) -> Result<Transaction, ReadError> {
         // Checked before it was stored; storage has checked that these are the same bytes.
         let decode = if self.spec.is_devnet() { basalt_proto::tx::decode_on_devnet } else { basalt_proto::tx::decode };
         let decoded = decode(raw.clone(), self.spec.chain_id, self.spec.hash_fn);
@@ -94,8 +109,11 @@ impl ChainReader for Chain {
     }
 
     fn finalized(&self) -> Height {
-        // Under BFT only final blocks are executed and stored.
-        self.ledger.head().height()
+        self.ledger.finalized().height()
+    }
+
+    fn safe(&self) -> Height {
+        self.ledger.snapshot().safe()
     }
 
     fn height_of(&self, block: &B256) -> Result<Option<Height>, ReadError> {

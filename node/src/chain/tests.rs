@@ -112,7 +112,8 @@ impl World {
         let outcome = Outcome { state_root: batch.root, receipts_root: receipts_root(hash_fn, receipts), gas_used };
         let commit = BlockCommit {
             block: &block,
-            certificate: &certificate,
+            certificate: Some(&certificate),
+            work: None,
             tx_hashes: &tx_hashes,
             receipts,
             skipped: &[],

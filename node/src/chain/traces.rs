@@ -1,9 +1,6 @@
 //! Runs transactions and calls again under a tracer.
 
-use basalt_execution::{
-    BlockEnv,
-    trace::{Trace, TraceError, TraceLimits, TraceOptions, Traced},
-};
+use basalt_execution::trace::{Trace, TraceError, TraceLimits, TraceOptions, Traced};
 use basalt_storage::Reader as _;
 
 use super::{Chain, reader::read_error};
@@ -26,8 +23,9 @@ impl Tracer for Chain {
         let header = self.ledger.snapshot().header(height).map_err(read_error)?.ok_or_else(missing)?;
         let txs = self.transactions(height)?.ok_or_else(missing)?;
         let state = self.state_at(StateAt::Height(parent))?;
+        let env = self.env_of(&self.state_at(StateAt::Height(height))?)?;
         let block = header.hash(self.spec.hash_fn);
-        Ok(self.executor.trace_block((&BlockEnv::of(&header), block), &txs, only, &state, (options, limits))?)
+        Ok(self.executor.trace_block((&env, block), &txs, only, &state, (options, limits))?)
     }
 
     fn trace_call(

@@ -130,7 +130,7 @@ fn announce(chain: &ChainSpec, rpc: SocketAddr, quiet: bool, kept: Option<&Path>
         println!("Derivation path: m/44'/60'/0'/0/");
         let blocks = match &chain.consensus {
             Consensus::Dev(p) => p.block_interval_ms,
-            Consensus::Pbft(_) => None,
+            Consensus::Pbft(_) | Consensus::Pow(_) => None,
         };
         match blocks {
             Some(ms) => println!("Blocks: every {ms} ms"),

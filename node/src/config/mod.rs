@@ -2,6 +2,7 @@
 //! change performance and exposure; what all must agree on is the chain specification.
 
 mod layers;
+mod miner;
 mod p2p;
 pub mod permission;
 pub mod spec;
@@ -18,6 +19,7 @@ use basalt_primitives::{SetOverride, set_override};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use layers::{ConfigError, load};
+pub use miner::{MAX_MINER_THREADS, MinerConfig};
 pub use p2p::P2p;
 
 use crate::{
@@ -70,6 +72,9 @@ pub struct NodeConfig {
     /// How blocks are executed.
     #[serde(default)]
     pub execution: Execution,
+    /// Mining, on a chain of proof of work.
+    #[serde(default, skip_serializing_if = "MinerConfig::is_default")]
+    pub miner: MinerConfig,
     /// Storage budget.
     #[serde(default)]
     pub storage: Storage,
@@ -368,6 +373,7 @@ impl NodeConfig {
         if self.execution.threads.is_some_and(|n| !(1..=Execution::MAX_THREADS).contains(&n)) {
             return field("execution.threads", "must be between 1 and 64");
         }
+        self.miner.check().map_err(|(key, problem)| ConfigError::Value { key, problem: problem.to_owned() })?;
         if !(1..=100).contains(&self.mempool.max_peer_percent) {
             return field("mempool.max_peer_percent", "must be between 1 and 100");
         }

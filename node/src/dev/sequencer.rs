@@ -21,7 +21,7 @@ use super::{Answer, Asked, DevError, Devnet, Modes, NextBlock, ORDERS, OnRewind,
 use crate::{
     driver::{
         Fatal,
-        executor::{Job, Worker},
+        executor::{Done, Job, Worker},
         rules::{Chosen, next_header},
         runtime::Mailbox,
     },
@@ -194,9 +194,10 @@ impl Sequencer {
     }
 
     fn default_mode(&mut self) {
+        use basalt_primitives::chainspec::Consensus;
         let interval = match &self.worker.chain.spec.consensus {
-            basalt_primitives::chainspec::Consensus::Dev(p) => p.block_interval_ms,
-            basalt_primitives::chainspec::Consensus::Pbft(_) => None,
+            Consensus::Dev(p) => p.block_interval_ms,
+            Consensus::Pbft(_) | Consensus::Pow(_) => None,
         };
         self.set_mode(Some(interval.is_none()), Some(interval.unwrap_or(0)));
     }
@@ -337,7 +338,7 @@ impl Sequencer {
         let Built { block, transactions, executed } = built;
         let certificate = Arc::new(self.certify(&block)?);
         self.worker.take_built(&block, transactions, executed);
-        self.worker.work(Job::Execute { block, certificate }, &mut |_| {})?;
+        self.worker.work(Job::Execute { block, certificate }, &mut |_: Done| {})?;
         Ok(())
     }
 

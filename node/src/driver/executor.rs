@@ -11,7 +11,7 @@ use basalt_primitives::{B256, CommitCertificate, Receipt, SealedBlock, Transacti
 use basalt_proto::Codec as _;
 use basalt_storage::{BlockCommit, Head, Outcome, Skipped};
 
-use super::{Fatal, bodies::Body, verify::Verifier};
+use super::{Choice, Fatal, bodies::Body, branches::Undone, verify::Verifier};
 use crate::{
     chain::{Chain, StateView},
     clock::SharedClock,
@@ -19,7 +19,7 @@ use crate::{
     proposer::{self, Proposer},
 };
 
-/// An input without message: what the execution side tells the engine.
+/// What the execution side tells a BFT engine: an input without message.
 pub type Done = Input<basalt_bft::message::SignedMessage, basalt_bft::record::Record>;
 
 /// Execution ahead of finality is dropped when more blocks than this wait for it.
@@ -30,6 +30,10 @@ const MAX_AHEAD: usize = 4;
 pub enum Job {
     /// Build a block on the head.
     Build(BuildRequest),
+    /// Judge a block by executing it on the state of its parent, beside other branches.
+    Validate(SealedBlock),
+    /// Make the chain what a fork choice says.
+    Forkchoice(Choice),
     /// Execute a finalized block and store it.
     Execute {
         /// The block.
@@ -39,7 +43,7 @@ pub enum Job {
     },
 }
 
-/// A block that has become durable, for whoever wants to know.
+/// A block that has become the newest of the chain, for whoever wants to know: durable where blocks are final when they come.
 #[derive(Debug)]
 pub struct Committed<'a> {
     /// The new head.
@@ -48,8 +52,10 @@ pub struct Committed<'a> {
     pub receipts: Arc<Vec<Receipt>>,
     /// From the moment its proposal was here until it was durable; `None` for a block that was fetched.
     pub latency: Option<Duration>,
-    /// Time to execute, root and store it; without what was executed ahead.
-    pub took: Duration,
+    /// Time to execute, root and store it; without what was executed ahead. `None` where it was judged before.
+    pub took: Option<Duration>,
+    /// Blocks that were taken back for this one and those after it, newest first.
+    pub undone: &'a [Undone],
 }
 
 /// Hears of every durable block, on the worker's thread: be brief.
@@ -79,15 +85,17 @@ pub struct Worker {
 
 impl Worker {
     /// Does one job; what the engine must hear of goes to `done`, as soon as it is true.
-    pub fn work(&mut self, job: Job, done: &mut dyn FnMut(Done)) -> Result<(), Fatal> {
+    pub fn work<S, R>(&mut self, job: Job, done: &mut dyn FnMut(Input<S, R>)) -> Result<(), Fatal> {
         match job {
+            Job::Validate(block) => self.validate(&block, done)?,
+            Job::Forkchoice(choice) => self.follow(&choice, done)?,
             Job::Build(request) => done(self.build(&request)),
             Job::Execute { block, certificate } => self.execute(&block, &certificate, done)?,
         }
         Ok(())
     }
 
-    fn build(&mut self, request: &BuildRequest) -> Done {
+    fn build<S, R>(&mut self, request: &BuildRequest) -> Input<S, R> {
         let (height, round) = (request.height, request.round);
         let head = self.chain.ledger.head();
         let Some(proposer) = self.proposer.as_mut().filter(|_| head.hash() == request.parent) else {
@@ -132,11 +140,11 @@ impl Worker {
         self.ahead.push((block, executed));
     }
 
-    fn execute(
+    fn execute<S, R>(
         &mut self,
         block: &SealedBlock,
         certificate: &Arc<CommitCertificate>,
-        done: &mut dyn FnMut(Done),
+        done: &mut dyn FnMut(Input<S, R>),
     ) -> Result<(), Fatal> {
         let start = self.clock.mono();
         let head = self.chain.ledger.head();
@@ -159,7 +167,8 @@ impl Worker {
         done(Input::Executed { height, block: block.hash(), had_transactions, timestamp_ms });
         let latency = self.verifier.bodies.age(&block.hash()).filter(|_| voted);
         let took = self.clock.mono().saturating_sub(start);
-        (self.observer)(&Committed { head: &next, receipts: Arc::new(executed.receipts), latency, took });
+        let (receipts, took) = (Arc::new(executed.receipts), Some(took));
+        (self.observer)(&Committed { head: &next, receipts, latency, took, undone: &[] });
         Ok(())
     }
 
@@ -219,7 +228,8 @@ impl Worker {
             .collect();
         let commit = BlockCommit {
             block,
-            certificate,
+            certificate: Some(certificate),
+            work: None,
             tx_hashes: &tx_hashes,
             receipts: &executed.receipts,
             skipped: &skipped,
@@ -265,22 +275,27 @@ impl Worker {
 
     /// Keeps the block beside the ledger, for whoever finds out why.
     fn dump(&self, block: &SealedBlock, reason: &str) -> Fatal {
-        let path = self.dump_dir.join(format!("block-{}-{}.txt", block.height(), block.hash()));
-        let bytes = block.block().encode();
-        let text = format!("{reason}\n\n{}\n", hex::encode(bytes));
-        let kept = std::fs::create_dir_all(&self.dump_dir).and_then(|()| std::fs::write(&path, text));
-        let kept = match kept {
-            Ok(()) => format!("the block is kept in {}", path.display()),
-            Err(e) => format!("the block could not be kept in {}: {e}", path.display()),
-        };
+        let kept = self.keep(block, reason);
         Fatal(format!(
             "{reason}; {kept}. Stopped so that nothing wrong is stored: report it, and do not delete the data directory"
         ))
     }
+
+    /// Writes a block beside the ledger; says where it is.
+    pub(super) fn keep(&self, block: &SealedBlock, reason: &str) -> String {
+        let path = self.dump_dir.join(format!("block-{}-{}.txt", block.height(), block.hash()));
+        let bytes = block.block().encode();
+        let text = format!("{reason}\n\n{}\n", hex::encode(bytes));
+        let kept = std::fs::create_dir_all(&self.dump_dir).and_then(|()| std::fs::write(&path, text));
+        match kept {
+            Ok(()) => format!("the block is kept in {}", path.display()),
+            Err(e) => format!("the block could not be kept in {}: {e}", path.display()),
+        }
+    }
 }
 
 /// Hashes of all transactions of the block in their order: those that ran and those skipped.
-fn tx_hashes(executed: &Executed) -> Vec<B256> {
+pub(super) fn tx_hashes(executed: &Executed) -> Vec<B256> {
     let mut hashes: Vec<B256> = executed.receipts.iter().map(|r| r.tx_hash).collect();
     for (index, hash, _) in &executed.skipped {
         hashes.insert(*index, *hash);

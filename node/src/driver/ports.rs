@@ -3,16 +3,21 @@
 
 use std::sync::Arc;
 
-use basalt_bft::{message::SignedMessage, record::Record};
-use basalt_consensus::{BuildRequest, Evidence, Input, Target, Verdict};
+use basalt_bft::{
+    Bft,
+    message::{Message, SignedMessage},
+    record::Record,
+};
+use basalt_consensus::{BuildRequest, Evidence, Input, InputOf, Target, Verdict};
 use basalt_primitives::{B256, Bytes, CommitCertificate, Height, PublicKey, SealedBlock};
 use crossbeam_channel::Sender;
 
 use super::{
-    Fatal, Ports,
+    Choice, Fatal, Ports, Signer,
     executor::{Done, Job},
     record::RecordFile,
     rules::BlockError,
+    sign::handed_back,
 };
 use crate::{
     chain::Chain,
@@ -24,6 +29,7 @@ use crate::{
 pub struct RealPorts {
     pub(super) chain: Chain,
     pub(super) own: Option<PublicKey>,
+    pub(super) signer: Signer,
     pub(super) record: RecordFile,
     pub(super) network: NetworkHandle,
     pub(super) fetcher: Fetcher,
@@ -49,15 +55,16 @@ pub trait Events: Send + Sync {
     fn stepped(&self, status: basalt_bft::Status);
 }
 
-impl Ports for RealPorts {
+impl Ports<Bft> for RealPorts {
     fn persist(&mut self, record: &Record) -> Result<(), Fatal> {
         self.record.append(record, self.chain.ledger.head().height())
     }
 
-    fn send(&mut self, to: Target, message: &SignedMessage) {
-        let bytes = Bytes::from(basalt_proto::consensus::encode_message(message));
+    fn send(&mut self, to: Target, message: Message) -> Option<InputOf<Bft>> {
+        let signed = self.signer.sign(message)?;
+        let bytes = Bytes::from(basalt_proto::consensus::encode_message(&signed));
         // The engine speaks of heights whose sets it was given.
-        let Some(set) = self.chain.sets.at(message.message.height()) else { return };
+        let set = self.chain.sets.at(signed.message.height())?;
         let receivers = set.as_slice().iter().enumerate().filter(|(i, v)| match to {
             Target::All => Some(v.public_key) != self.own,
             Target::One(index) => *i == usize::from(index),
@@ -65,6 +72,7 @@ impl Ports for RealPorts {
         for (_, validator) in receivers {
             self.network.send_consensus(ConsensusTarget::One(validator.public_key), bytes.clone());
         }
+        handed_back(to, signed)
     }
 
     fn fetch(&mut self, block: B256, height: Height, hint: u16) {
@@ -95,8 +103,8 @@ impl Ports for RealPorts {
         let _ = self.jobs.send(Job::Execute { block, certificate });
     }
 
-    fn forkchoice(&mut self, head: B256, finalized: B256) {
-        self.events.forkchoice(head, finalized);
+    fn forkchoice(&mut self, choice: Choice) {
+        self.events.forkchoice(choice.head, choice.finalized);
     }
 
     fn report(&mut self, evidence: Evidence<SignedMessage>) {

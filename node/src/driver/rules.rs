@@ -157,6 +157,35 @@ pub fn check_block(
     }
 }
 
+/// Checks header and body of a block whose work the engine has checked, and its time with it, against its parent; without its
+/// transactions' signatures.
+pub fn check_sealed_block(
+    spec: &ChainSpec,
+    parent: &Head,
+    next_set: B256,
+    block: &SealedBlock,
+) -> Result<(), BlockError> {
+    let h = block.header();
+    if h.height != parent.height().next() || h.parent_hash != parent.hash() {
+        return Err(BlockError::NotNext { height: h.height, head: parent.height() });
+    }
+    if h.seal == Seal::None {
+        return Err(BlockError::Field("seal"));
+    }
+    if h.first_round != Round::ZERO {
+        return Err(BlockError::Field("first round"));
+    }
+    if block.block().last_certificate.is_some() || !h.last_certificate_hash.is_zero() {
+        return Err(BlockError::CertificateMissing("there, but nobody votes"));
+    }
+    check_header_follows(spec, parent, next_set, &Header { seal: Seal::None, ..h.clone() })?;
+    let bytes: u64 = block.block().transactions.iter().map(|t| t.len() as u64).sum();
+    if bytes > spec.max_block_bytes {
+        return Err(BlockError::TooLarge { bytes, limit: spec.max_block_bytes });
+    }
+    Ok(())
+}
+
 fn check_header_follows(spec: &ChainSpec, parent: &Head, next_set: B256, h: &Header) -> Result<(), BlockError> {
     let chosen = Chosen {
         timestamp_ms: h.timestamp_ms,

@@ -17,7 +17,7 @@ use basalt_primitives::{Bytes, CommitCertificate, Height, PublicKey, SealedBlock
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select_biased};
 
 use super::{
-    Driver, Fatal,
+    Driver, Fatal, Signer,
     executor::{Done, Job, Worker},
     judge::{Judge, verdict},
     ports::{Events, RealPorts},
@@ -139,6 +139,7 @@ pub fn start(
     spawn_vital("validate", &done_tx, move || validate_blocks(&judge, &*told, &validate, &ahead_tx, &validate_done))?;
     let ports = RealPorts {
         own: parts.key.as_ref().map(basalt_primitives::SecretKey::public_key),
+        signer: Signer { key: parts.key, genesis: parts.chain.genesis, sets: parts.chain.sets.clone() },
         chain: parts.chain.clone(),
         record: parts.record,
         network: parts.network,
@@ -148,7 +149,7 @@ pub fn start(
         done: done_tx,
         events: Arc::clone(&parts.events),
     };
-    let driver = Driver::new(parts.engine, parts.key, parts.chain.genesis, parts.chain.sets, ports);
+    let driver = Driver::new(parts.engine, ports);
     let (events, clock, told) = (parts.events, parts.clock, Told { done, checked, pool });
     thread::Builder::new().name("engine".into()).spawn(move || {
         let result = run(driver, &*clock, &mailbox, restored, &told, &*events);
@@ -159,9 +160,9 @@ pub fn start(
 }
 
 /// Starts a thread without which the node must not go on: if it panics, the engine's thread hears of it and stops.
-fn spawn_vital(
+pub(crate) fn spawn_vital<D: Send + 'static>(
     name: &'static str,
-    done: &Sender<Result<Done, Fatal>>,
+    done: &Sender<Result<D, Fatal>>,
     work: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     let done = done.clone();

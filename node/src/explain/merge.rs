@@ -97,6 +97,7 @@ fn start_down(best: &Explanation, down: Vec<String>, start: &str) -> Advice {
 /// one that knows most.
 fn importance(e: &Explanation, quorum_somewhere: bool) -> (u8, u64, u64) {
     let kind = match e.situation {
+        Situation::DeepBranch => 9,
         Situation::EarlyProposal => 8,
         // Where some nodes have a quorum, the others are merely cut off.
         Situation::NoQuorum if quorum_somewhere => 0,
@@ -106,7 +107,7 @@ fn importance(e: &Explanation, quorum_somewhere: bool) -> (u8, u64, u64) {
         Situation::AwaitingProposal | Situation::Judging => 4,
         Situation::Executing | Situation::Barred => 3,
         Situation::CatchingUp => 2,
-        Situation::Idle | Situation::Pacing => 1,
+        Situation::Idle | Situation::Pacing | Situation::Mining => 1,
         Situation::Following | Situation::NotStarted => 0,
     };
     (kind, e.quorum.power, e.height.0)

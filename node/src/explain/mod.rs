@@ -54,6 +54,10 @@ pub enum Situation {
     Preparing,
     /// Commit votes are missing.
     Committing,
+    /// Proof of work: this node looks for the next block.
+    Mining,
+    /// Proof of work: a branch with more work leaves this node's chain below what is final, and is refused.
+    DeepBranch,
 }
 
 /// Something the operator can safely do.
@@ -86,6 +90,8 @@ pub enum Action {
     SetOverride,
     /// Look at a node's log.
     ReadLog,
+    /// Find out which chain is right, and set a checkpoint.
+    Checkpoint,
 }
 
 /// A validator from which something is missing.

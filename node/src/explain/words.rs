@@ -210,6 +210,9 @@ impl Explainer<'_> {
             }
             Situation::Preparing => votes("prepare votes are here"),
             Situation::Committing => votes("commit votes are here"),
+            // The engine of proof of work says it in its own words.
+            Situation::Mining => format!("This node looks for block {}.", s.height),
+            Situation::DeepBranch => "A branch with more work leaves this node's chain below what is final.".into(),
         }
     }
 

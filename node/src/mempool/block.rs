@@ -1,11 +1,25 @@
 //! What blocks and time do to the pool.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use alloy_primitives::{Address, B256};
-use basalt_primitives::{Height, Millis};
+use basalt_primitives::{Height, Millis, Transaction};
 
-use super::{AccountView, Gone, Mempool, sender::Sender};
+use super::{
+    AccountView, Gone, Lane, Mempool, Origin, PoolContext, PoolError,
+    sender::{Entry, Sender},
+};
+
+/// A transaction on its way back in.
+struct Waiting {
+    tx: Arc<Transaction>,
+    arrived_ms: Millis,
+    lane: Lane,
+    origin: Origin,
+}
 
 /// What a block changed.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +38,19 @@ pub struct BlockUpdate<'a> {
     pub now_ms: Millis,
 }
 
+/// What a new fork choice changed that has taken blocks back.
+#[derive(Clone, Copy, Debug)]
+pub struct Reorg<'a> {
+    /// Accounts that the abandoned or the adopted blocks changed, as they are now.
+    pub accounts: &'a [(Address, AccountView)],
+    /// Hashes of the adopted blocks' transactions.
+    pub included: &'a [B256],
+    /// The abandoned blocks' transactions that are not among these, in the order in which they ran.
+    pub returned: &'a [Transaction],
+    /// The rules of the block after the new head.
+    pub context: PoolContext,
+}
+
 /// Old transactions are looked for this often.
 const SWEEP_INTERVAL_MS: Millis = 30_000;
 
@@ -40,6 +67,64 @@ impl Mempool {
         self.drop_old(update.now_ms, &mut dropped);
         self.note_busy(update.now_ms);
         dropped
+    }
+
+    /// Takes a reorganisation in: what the abandoned blocks held waits again, before what their senders have sent since; nonces
+    /// go back. What no longer fits is dropped, and the reason remembered.
+    pub fn on_reorg(&mut self, reorg: &Reorg<'_>) {
+        let Reorg { accounts, included, returned, context } = *reorg;
+        // Heights may go back too.
+        self.next_block = (context.base_fee, context.next_height);
+        for hash in included {
+            self.detach(hash);
+        }
+        let mut waiting: BTreeMap<Address, Vec<Waiting>> = BTreeMap::new();
+        for tx in returned {
+            let back = Waiting {
+                tx: Arc::new(tx.clone()),
+                arrived_ms: context.now_ms,
+                lane: Lane::Normal,
+                origin: Origin::Local,
+            };
+            waiting.entry(tx.sender()).or_default().push(back);
+        }
+        for (address, _) in accounts {
+            let held = self.take_all(address);
+            if !held.is_empty() {
+                waiting.entry(*address).or_default().extend(held);
+            }
+        }
+        for (address, account) in accounts {
+            for w in waiting.remove(address).unwrap_or_default() {
+                self.take_back(&w, *account, &context);
+            }
+        }
+        self.advance(context.base_fee, context.next_height);
+        let mut dropped = Vec::new();
+        self.drop_expired(context.next_height, &mut dropped);
+        self.note_busy(context.now_ms);
+    }
+
+    /// Everything that a sender has here, by rising nonce.
+    fn take_all(&mut self, address: &Address) -> Vec<Waiting> {
+        self.unindex(*address);
+        let Some(sender) = self.senders.remove(address) else { return Vec::new() };
+        let entries: Vec<_> = sender.txs.into_values().collect();
+        entries.iter().for_each(|e| self.forget(e));
+        let waiting = |e: Entry| Waiting { tx: e.tx, arrived_ms: e.arrived_ms, lane: e.lane, origin: e.origin };
+        entries.into_iter().map(waiting).collect()
+    }
+
+    fn take_back(&mut self, w: &Waiting, account: AccountView, context: &PoolContext) {
+        if self.contains(&w.tx.hash()) {
+            return;
+        }
+        let context = PoolContext { now_ms: w.arrived_ms, ..*context };
+        match self.admit(&w.tx, account, &context, w.lane, w.origin) {
+            Ok(_) => {}
+            Err(PoolError::NonceTooLow { .. }) => self.note(&w.tx, Gone::NonceUsed),
+            Err(why) => self.note(&w.tx, Gone::Refused(why)),
+        }
     }
 
     fn take_block_in(&mut self, update: &BlockUpdate<'_>, dropped: &mut Vec<B256>) {

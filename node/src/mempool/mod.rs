@@ -31,7 +31,7 @@ pub(crate) mod test_util;
 mod tests;
 mod view;
 
-pub use block::BlockUpdate;
+pub use block::{BlockUpdate, Reorg};
 pub use config::MempoolConfig;
 pub use error::PoolError;
 pub use explain::{Explanation, Standing};

@@ -149,7 +149,7 @@ impl Mempool {
         result
     }
 
-    fn admit(
+    pub(super) fn admit(
         &mut self,
         tx: &Arc<Transaction>,
         account: AccountView,

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use basalt_primitives::U256;
 use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text},
@@ -180,6 +181,10 @@ pub struct Metrics {
     online_power: Gauge,
     peers: Gauge,
     sync_behind: Gauge,
+    reorgs: Counter,
+    reorg_blocks: Counter,
+    hashrate: Gauge,
+    difficulty: GaugeF64,
     mempool_ready: Gauge,
     mempool_queued: Gauge,
     mempool_bytes: Gauge,
@@ -379,6 +384,20 @@ impl Metrics {
             online_power: add(r, "online_power", "Voting power that is connected, own included", Gauge::default()),
             peers: add(r, "peers", "Connected peers", Gauge::default()),
             sync_behind: add(r, "sync_behind_blocks", "Blocks behind the highest that peers claim", Gauge::default()),
+            reorgs: add(r, "reorgs", "Reorganisations: another branch had more work", Counter::default()),
+            reorg_blocks: add(r, "reorg_blocks", "Blocks that reorganisations took back", Counter::default()),
+            hashrate: add(
+                r,
+                "mining_hashes_per_second",
+                "Hashes a second that this node's miner makes",
+                Gauge::default(),
+            ),
+            difficulty: add(
+                r,
+                "mining_difficulty_hashes",
+                "Hashes that the next block takes on average",
+                GaugeF64::default(),
+            ),
             mempool_ready: add(r, "mempool_ready", "Executable transactions in the mempool", Gauge::default()),
             mempool_queued: add(r, "mempool_queued", "Transactions beyond a nonce gap", Gauge::default()),
             mempool_bytes: add_in(r, "mempool", Unit::Bytes, "Memory the mempool counts", Gauge::default()),
@@ -628,6 +647,18 @@ impl Metrics {
     /// Blocks behind the highest that peers claim.
     pub fn sync_behind(&self, blocks: u64) {
         self.sync_behind.set(to_i64(blocks));
+    }
+
+    /// Blocks were taken back.
+    pub fn reorg(&self, blocks: u64) {
+        self.reorgs.inc();
+        self.reorg_blocks.inc_by(blocks);
+    }
+
+    /// The miner's hash rate, and the target of the next block.
+    pub fn work(&self, hashrate: u64, target: U256) {
+        self.hashrate.set(to_i64(hashrate));
+        self.difficulty.set(if target.is_zero() { 0.0 } else { f64::from(U256::MAX) / f64::from(target) });
     }
 
     /// How full the mempool is.

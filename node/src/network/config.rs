@@ -48,6 +48,8 @@ pub struct NetworkConfig {
     pub consensus_queue: usize,
     /// Consensus frames waiting for one peer; above, the oldest is dropped and counted.
     pub consensus_peer_queue: usize,
+    /// Whether consensus frames go to and come from every peer, not only proven validators: proof of work.
+    pub open_consensus: bool,
     /// Deadline of a block request.
     pub request_timeout: Duration,
     /// How long a new connection may take to say a valid Hello.
@@ -89,6 +91,7 @@ impl Default for NetworkConfig {
             batch_interval: Duration::from_millis(40),
             consensus_queue: 1024,
             consensus_peer_queue: 1024,
+            open_consensus: false,
             request_timeout: Duration::from_secs(20),
             hello_timeout: Duration::from_secs(5),
             ping_interval: Duration::from_secs(5),

@@ -46,6 +46,8 @@ pub enum ConsensusTarget {
     All,
     /// One of them.
     One(PublicKey),
+    /// A peer, whoever it is: proof of work, where [`ConsensusTarget::All`] is all peers.
+    Peer(PeerId),
 }
 
 /// What comes out of the network. Three channels, so that consensus never waits behind transactions.
@@ -90,10 +92,18 @@ impl NetworkHandle {
         }
         let own = self.shared.own_validator;
         let wanted = |peer: &Arc<Peer>| {
+            if self.shared.config.open_consensus {
+                return match to {
+                    ConsensusTarget::All => true,
+                    ConsensusTarget::Peer(id) => peer.id == id,
+                    ConsensusTarget::One(_) => false,
+                };
+            }
             let Some(key) = peer.validator else { return false };
             let addressed = match to {
                 ConsensusTarget::All => Some(key) != own,
                 ConsensusTarget::One(one) => one == key,
+                ConsensusTarget::Peer(id) => peer.id == id,
             };
             addressed && self.shared.table.is_validator(&key)
         };

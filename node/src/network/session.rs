@@ -34,6 +34,8 @@ const UNSUPPORTED: Duration = Duration::from_secs(30);
 const HEAD_PAUSE: Duration = Duration::from_millis(50);
 /// Head announcements taken from a peer per second, and at once.
 const HEADS: (f64, f64) = (25.0, 100.0);
+/// Consensus frames taken from a peer that need not be a validator, per second and at once.
+const OPEN_FRAMES: (f64, f64) = (100.0, 400.0);
 /// How long two peers that do not go together may take to part.
 const PARTING: Duration = Duration::from_secs(1);
 /// The unit of the memory budget of received consensus frames.
@@ -217,11 +219,15 @@ pub(super) fn consensus_budget(max_frame: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(2 * max_frame.div_ceil(BUDGET_UNIT)))
 }
 
-/// Reads a validator's consensus frames and hands them to the driver. When the driver is behind, or the peer's memory
+/// Reads a validator's consensus frames, or under proof of work any peer's, and hands them to the driver. When the driver is behind, or the peer's memory
 /// budget is used up, nothing is read, and the peer's own queue is where frames are dropped.
 pub(super) async fn read_consensus(context: Arc<Context>, peer: Arc<Peer>, budget: Arc<Semaphore>, mut stream: Stream) {
     let max = context.shared.config.max_frame();
-    let Some(validator) = peer.validator else { return };
+    let open = context.shared.config.open_consensus;
+    if peer.validator.is_none() && !open {
+        return;
+    }
+    let mut rate = Bucket::new(OPEN_FRAMES.0, OPEN_FRAMES.1, Instant::now());
     loop {
         let length = match frame::read_length(&mut stream, max, None, FRAME_DEADLINE).await {
             Ok(Some(0)) => {
@@ -239,12 +245,16 @@ pub(super) async fn read_consensus(context: Arc<Context>, peer: Arc<Peer>, budge
         };
         context.shared.stats.consensus.received(length);
         peer.bytes_in.fetch_add(length as u64, Relaxed);
-        if !context.shared.table.is_validator(&validator) {
+        if open && !rate.take(1.0, Instant::now()) {
+            context.shared.report(peer.id, Offence::Flood, "too many consensus frames".into()).await;
+            continue;
+        }
+        if !open && peer.validator.is_some_and(|key| !context.shared.table.is_validator(&key)) {
             context.shared.stats.dropped_consensus_unproven.inc();
             context.shared.report(peer.id, Offence::Flood, "consensus frames from a key outside the set".into()).await;
             continue;
         }
-        let frame = ConsensusFrame { peer: peer.id, validator, bytes, _budget: permit };
+        let frame = ConsensusFrame { peer: peer.id, validator: peer.validator, bytes, _budget: permit };
         if context.consensus.send(frame).await.is_err() {
             return;
         }

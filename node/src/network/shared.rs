@@ -180,8 +180,9 @@ pub(super) const BAN_AT: f64 = 1000.0;
 pub struct ConsensusFrame {
     /// The connection it came over.
     pub peer: PeerId,
-    /// The validator key that connection has proven. The message's own signature is for the receiver to check.
-    pub validator: PublicKey,
+    /// The validator key that connection has proven: always there but under proof of work. The message's own signature is for the
+    /// receiver to check.
+    pub validator: Option<PublicKey>,
     /// The message.
     pub bytes: Bytes,
     pub(super) _budget: OwnedSemaphorePermit,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_consensus::BuildRequest;
-use basalt_execution::{BlockEnv, BuildLimits, ExecError, Executed};
+use basalt_execution::{BuildLimits, ExecError, Executed};
 use basalt_primitives::{
     Address, B256, Block, ChainSpec, CommitCertificate, Header, Millis, SealedBlock, Transaction,
     block::{MAX_TRANSACTIONS, transactions_root},
@@ -78,8 +78,9 @@ pub(crate) fn seal(
 ) -> Result<Built, ExecError> {
     let spec = &chain.spec;
     let state = StateView(chain.ledger.snapshot());
+    let env = chain.env_on(&state.0.head(), &header);
     let limits = BuildLimits { max_gas: header.gas_limit, max_bytes: spec.max_block_bytes };
-    let built = chain.executor.build(&BlockEnv::of(&header), candidates, limits, &state)?;
+    let built = chain.executor.build(&env, candidates, limits, &state)?;
     forget_impossible(pool, &built.dropped);
     let hashes: Vec<B256> = built.included.iter().map(|t| t.hash()).collect();
     header.transactions_root = transactions_root(spec.hash_fn, &hashes);

@@ -61,7 +61,8 @@ impl Chain {
         Ok(match id {
             BlockId::Latest | BlockId::Pending => Some(head),
             BlockId::Earliest => Some(Height::GENESIS),
-            BlockId::Safe | BlockId::Finalized => Some(self.reader.finalized()),
+            BlockId::Safe => Some(self.reader.safe()),
+            BlockId::Finalized => Some(self.reader.finalized()),
             BlockId::Number(n) => Some(Height(n)).filter(|h| *h <= head),
             BlockId::Hash(h) => self.reader.height_of(&h)?,
         })
@@ -116,14 +117,30 @@ impl Chain {
         self.view(BlockId::Latest)?.ok_or_else(|| RpcError::internal("the head block is not readable"))
     }
 
+    /// That a block was not taken back while it was read by its height.
+    fn still(&self, view: &BlockView) -> Result<(), RpcError> {
+        if view.height() <= self.reader.finalized() || self.reader.height_of(&view.hash)? == Some(view.height()) {
+            return Ok(());
+        }
+        Err(RpcError::server(format!("block {} was taken back by a reorganisation; ask again", view.height())))
+    }
+
     /// A block's receipts.
     pub fn receipts(&self, view: &BlockView) -> Result<Arc<Vec<Receipt>>, RpcError> {
-        recall(&self.receipts, view, || Ok(self.reader.receipts(view.height())?))
+        recall(&self.receipts, view, || {
+            let receipts = self.reader.receipts(view.height())?;
+            self.still(view)?;
+            Ok(receipts)
+        })
     }
 
     /// A block's transactions that ran.
     pub fn transactions(&self, view: &BlockView) -> Result<Arc<Vec<Transaction>>, RpcError> {
-        recall(&self.transactions, view, || Ok(self.reader.transactions(view.height())?))
+        recall(&self.transactions, view, || {
+            let transactions = self.reader.transactions(view.height())?;
+            self.still(view)?;
+            Ok(transactions)
+        })
     }
 
     /// One of them, without decoding all when the block is not in memory.

@@ -6,7 +6,9 @@
 use alloy_consensus::{Transaction as _, TxEnvelope};
 use alloy_primitives::{Address, B64, B256, Bloom, Bytes, U256, b256};
 use basalt_execution::trie::EMPTY_ROOT;
-use basalt_primitives::{Log, PublicKey, Receipt, Transaction, chainspec::EvmFork, tx::Payload, tx::SignedNative};
+use basalt_primitives::{
+    Log, PublicKey, Receipt, Seal, Transaction, chainspec::EvmFork, tx::Payload, tx::SignedNative,
+};
 use serde::Serialize;
 
 use super::{
@@ -36,7 +38,7 @@ pub struct BlockJson {
     receipts_root: B256,
     miner: Address,
     mix_hash: B256,
-    difficulty: Hex64,
+    difficulty: U256,
     extra_data: Bytes,
     gas_limit: Hex64,
     gas_used: Hex64,
@@ -124,11 +126,16 @@ impl BlockJson {
     #[must_use]
     pub fn header(view: &BlockView) -> Self {
         let h = &view.header;
+        // Hashes that sealing it took on average.
+        let (difficulty, nonce) = match h.seal {
+            Seal::None => (U256::ZERO, 0),
+            Seal::Work { target, nonce } => (basalt_pow::Work::of(target).unwrap_or_default().get(), nonce),
+        };
         Self {
             hash: Some(view.hash),
             number: Hex64(h.height.0),
             parent_hash: h.parent_hash,
-            nonce: Some(B64::ZERO),
+            nonce: Some(nonce.into()),
             sha3_uncles: NO_UNCLES,
             logs_bloom: view.bloom,
             transactions_root: h.transactions_root,
@@ -136,7 +143,7 @@ impl BlockJson {
             receipts_root: view.receipts_root,
             miner: h.proposer,
             mix_hash: B256::ZERO,
-            difficulty: Hex64(0),
+            difficulty,
             extra_data: Bytes::new(),
             gas_limit: Hex64(h.gas_limit),
             gas_used: Hex64(view.gas_used),
@@ -387,9 +394,18 @@ pub struct ReceiptJson {
     effective_gas_price: Hex128,
     logs: Vec<LogJson>,
     logs_bloom: Bloom,
+    /// Where finality is a matter of depth: blocks on the chain from this one on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmations: Option<Hex64>,
 }
 
 impl ReceiptJson {
+    /// With the number of blocks from its own to the head, both counted.
+    #[must_use]
+    pub fn confirmed_by(self, blocks: u64) -> Self {
+        Self { confirmations: Some(Hex64(blocks)), ..self }
+    }
+
     /// The receipt of the transaction at `index`; `first_log` is how many logs the block has before it.
     #[must_use]
     pub fn new(receipt: &Receipt, tx: &Transaction, view: &BlockView, index: usize, first_log: usize) -> Self {
@@ -409,6 +425,7 @@ impl ReceiptJson {
             effective_gas_price: Hex128(receipt.effective_gas_price),
             logs: receipt.logs.iter().enumerate().map(log).collect(),
             logs_bloom: receipt.bloom(),
+            confirmations: None,
         }
     }
 

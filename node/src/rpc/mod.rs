@@ -47,6 +47,7 @@ pub use ports::Ports;
 
 use crate::{
     auth::Auth,
+    dev::Rewound,
     monitor::{Metrics, Monitor},
 };
 
@@ -136,10 +137,15 @@ impl App {
         let me = Arc::downgrade(self);
         devnet.on_rewind(Box::new(move |rewound| {
             if let Some(app) = me.upgrade() {
-                app.chain.rewound();
-                app.filters.rewound(rewound, app.config.max_logs);
+                app.rewound(rewound);
             }
         }));
+    }
+
+    /// Takes in that blocks were taken back.
+    pub(crate) fn rewound(&self, rewound: &Rewound) {
+        self.chain.rewound();
+        self.filters.rewound(rewound, self.config.max_logs);
     }
 
     /// The OpenRPC document of what is served here.

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use libp2p::PeerId;
 use tokio::sync::watch;
 
-use super::glue::NodeEvents;
+use super::{glue::NodeEvents, pow::PowState};
 use crate::{
     chain::Chain,
     clock,
@@ -36,6 +36,8 @@ pub(super) struct Backend {
     progress: watch::Receiver<Progress>,
     pool: SharedPool,
     started_ms: Millis,
+    /// Where work makes the blocks.
+    pow: Option<Arc<PowState>>,
 }
 
 impl Backend {
@@ -48,11 +50,22 @@ impl Backend {
         progress: watch::Receiver<Progress>,
         pool: SharedPool,
     ) -> Self {
-        Self { name: config.name.clone(), chain, network, own, events, progress, pool, started_ms: clock::mono_ms() }
+        Self {
+            name: config.name.clone(),
+            chain,
+            network,
+            own,
+            events,
+            progress,
+            pool,
+            started_ms: clock::mono_ms(),
+            pow: None,
+        }
     }
 
     /// All ports of the RPC.
-    pub fn ports(self, ingress: Ingress, dev: Option<Arc<Devnet>>) -> Ports {
+    pub fn ports(mut self, ingress: Ingress, dev: Option<Arc<Devnet>>, pow: Option<Arc<PowState>>) -> Ports {
+        self.pow.clone_from(&pow);
         let pool = self.pool.clone();
         let me = Arc::new(self);
         Ports {
@@ -67,6 +80,7 @@ impl Backend {
             network: Arc::clone(&me) as _,
             consensus: me,
             dev,
+            miner: pow.map(|pow| Arc::clone(&pow.miner)),
         }
     }
 
@@ -104,6 +118,35 @@ impl Backend {
 
     fn is_online(&self, key: &PublicKey) -> bool {
         self.own.as_ref() == Some(key) || self.network.peer_of_validator(key).is_some()
+    }
+
+    /// What the engine says where work makes the blocks.
+    fn explain_work(&self, pow: &PowState, said: Explanation) -> Explanation {
+        let Some(picture) = pow.picture() else { return said };
+        let status = &picture.status;
+        let deep = status.alarm.is_some();
+        let (action, text) = match status.alarm {
+            Some(_) => (
+                Action::Checkpoint,
+                "Ask other operators which chain is right; if it is the other one, sync this node anew.",
+            ),
+            None => (Action::Nothing, "Nothing needs to be done."),
+        };
+        Explanation {
+            situation: match () {
+                () if deep => Situation::DeepBranch,
+                () if status.behind > 2 => Situation::CatchingUp,
+                () if status.mining => Situation::Mining,
+                () => Situation::Following,
+            },
+            summary: picture.words.first().cloned().unwrap_or_default(),
+            details: picture.words.get(1..).unwrap_or_default().to_vec(),
+            advice: vec![Advice { action, validators: Vec::new(), text: text.to_owned() }],
+            height: status.head.next(),
+            step: if status.mining { "mine" } else { "follow" }.to_owned(),
+            is_validator: false,
+            ..said
+        }
     }
 
     /// What the votes say.
@@ -194,12 +237,12 @@ impl ConsensusInfo for Backend {
         let executed = self.chain.ledger.head().height();
         let set = self.chain.sets.at_known(executed.next());
         ConsensusStatus {
-            engine: if self.chain.spec.is_devnet() { "dev" } else { "pbft" }.into(),
+            engine: self.chain.spec.engine().into(),
             is_validator: self.own.is_some_and(|k| set.index_of(&k).is_some()),
             height: engine.as_ref().map_or(executed.next(), |e| e.height),
             round: said.round,
             proposer: engine.as_ref().and_then(|e| set.get(e.proposer?)).map(basalt_primitives::Validator::address),
-            finalized: executed,
+            finalized: self.chain.ledger.finalized().height(),
             executed,
             last_commit_age_ms: self.events.last_commit_age_ms(),
             quorum: set.quorum(),
@@ -217,6 +260,9 @@ impl ConsensusInfo for Backend {
 
     fn explain(&self) -> Explanation {
         let said = self.explain_votes();
+        if let Some(pow) = &self.pow {
+            return self.explain_work(pow, said);
+        }
         if !self.chain.spec.is_devnet() {
             return said;
         }

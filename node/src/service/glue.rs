@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -17,7 +17,9 @@ use tokio::sync::watch;
 use crate::{
     chain::Chain,
     clock::{self, Clock as _, SystemClock},
+    dev::{OnRewind, Rewound},
     driver::{
+        branches::Undone,
         executor::{Committed, Observer},
         ports::Events,
         rules::BlockError,
@@ -62,6 +64,8 @@ pub(super) struct NodeEvents {
     tracer: Option<Arc<Tracer>>,
     /// On a permissioned network.
     membership: Option<Membership>,
+    /// Hears of blocks that were taken back.
+    on_rewind: OnceLock<OnRewind>,
 }
 
 impl NodeEvents {
@@ -85,6 +89,7 @@ impl NodeEvents {
             evidence,
             tracer,
             membership: None,
+            on_rewind: OnceLock::new(),
         }
     }
 
@@ -92,6 +97,11 @@ impl NodeEvents {
     pub fn with_membership(mut self, membership: Option<Membership>) -> Self {
         self.membership = membership;
         self
+    }
+
+    /// Names who hears of blocks that were taken back; the first call counts.
+    pub fn on_rewind(&self, hear: OnRewind) {
+        let _ = self.on_rewind.set(hear);
     }
 
     /// Proof of misbehaviour that this node has seen.
@@ -134,7 +144,7 @@ impl NodeEvents {
         let block = head.block.block();
         self.metrics.block(&BlockStats {
             height: head.height().0,
-            finalized: head.height().0,
+            finalized: self.chain.ledger.finalized().height().0,
             timestamp_ms: block.header.timestamp_ms,
             transactions: committed.receipts.len() as u64,
             skipped: (block.transactions.len() - committed.receipts.len()) as u64,
@@ -142,9 +152,10 @@ impl NodeEvents {
             size_bytes: block.transactions.iter().map(|t| t.len() as u64).sum(),
             round: head.certificate.as_ref().map_or(0, |c| c.round.0),
             commit_latency: committed.latency,
-            execution: Some(committed.took),
+            execution: committed.took,
             ran_ahead: self.chain.executor.ran_ahead(),
         });
+        self.taken_back(committed.undone);
         let view = Arc::new(self.chain.view_of(head, &committed.receipts));
         self.chain.newest.push(Arc::clone(&view));
         self.hub.block(BlockEvent::new(view, Arc::clone(&committed.receipts)));
@@ -153,6 +164,23 @@ impl NodeEvents {
 }
 
 impl NodeEvents {
+    /// Blocks were taken back, newest first, before the one that is being told of.
+    fn taken_back(&self, undone: &[Undone]) {
+        let Some(lowest) = undone.last() else { return };
+        self.metrics.reorg(undone.len() as u64);
+        let removed = undone.iter().rev().filter(|b| b.receipts.iter().any(|r| !r.logs.is_empty()));
+        let removed = removed.map(|b| {
+            let view = self.chain.view_of_undone(&b.block, &b.receipts);
+            Arc::new(BlockEvent::new(Arc::new(view), Arc::new(b.receipts.clone())))
+        });
+        let to = Height(lowest.block.height().0.saturating_sub(1));
+        let rewound = Arc::new(Rewound { to, removed: removed.collect() });
+        if let Some(hear) = self.on_rewind.get() {
+            hear(&rewound);
+        }
+        self.hub.rewound(rewound);
+    }
+
     fn trace(&self, committed: &Committed<'_>) {
         let Some(tracer) = &self.tracer else { return };
         let header = committed.head.block.header();
@@ -162,7 +190,7 @@ impl NodeEvents {
             proposer: header.proposer,
             known_for: committed.latency,
             age: clock::wall().saturating_sub(Duration::from_millis(header.timestamp_ms)),
-            took: committed.took,
+            took: committed.took.unwrap_or_default(),
             receipts: &committed.receipts,
         };
         tracer.committed(clock::mono(), &block);
@@ -264,7 +292,9 @@ pub(super) fn pump(events: NetworkEvents, driver: DriverHandle, ingress: Ingress
     let (stats, drops) = (network.stats(), network.stats());
     tokio::spawn(async move {
         while let Some(frame) = consensus.recv().await {
-            if !driver.message(frame.validator, frame.bytes) {
+            // Proven, or the network side would not have taken it.
+            let Some(validator) = frame.validator else { continue };
+            if !driver.message(validator, frame.bytes) {
                 // It will be sent again.
                 stats.dropped_consensus_in.inc();
             }
@@ -294,9 +324,11 @@ pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network:
     let mut ticks = tokio::time::interval(REPEAT_LOOK);
     while !network.is_stopped() {
         ticks.tick().await;
-        let again = repeater.due(SystemClock.mono(), chain.ledger.head().height(), &pool);
+        // Under proof of work blocks come from miners that may not know what waits here.
+        let seen = if chain.spec.pow().is_some() { Height::GENESIS } else { chain.ledger.head().height() };
+        let again = repeater.due(SystemClock.mono(), seen, &pool);
         if !again.is_empty() {
-            tracing::info!(count = again.len(), "no block comes: passing waiting transactions on again");
+            tracing::info!(count = again.len(), "no block takes them: passing waiting transactions on again");
             network.broadcast_transactions(again);
             // This node may be the one that must make the block.
             driver.work();

@@ -8,6 +8,7 @@ mod backend;
 mod duties;
 mod glue;
 mod observe;
+pub(crate) mod pow;
 pub mod restore;
 mod serve;
 
@@ -155,6 +156,9 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         server.check(tls::server::now_s()).unwrap_or_else(|e| tracing::error!("{e}"));
     }
     let identities = identities(&config)?;
+    if spec.pow().is_some() && identities.validator.is_some() {
+        bail!("config `keys.validator`: nobody votes on a chain of proof of work; remove it");
+    }
     let options = ledger_options(&config);
     let overrides = config.consensus.overrides()?;
     let (chain, trie) =
@@ -168,7 +172,10 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     let own = identities.validator.as_ref().map(SecretKey::public_key);
     // Whether the key votes is asked anew at every height: it may come into the set, and leave it, while the node runs.
     let record = restore::open_record(&config.data_dir, &chain, own)?;
-    let restored = restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?;
+    let restored = match chain.spec.pow() {
+        None => Some(restore::restored(&chain, &record, u64::from_be_bytes(keys::random::<8>()?))?),
+        Some(_) => None,
+    };
     let pool = SharedPool::new(mempool_config(&config, &chain.spec));
     let clock: SharedClock = Arc::new(SystemClock);
     let bodies = Bodies::new(Arc::clone(&clock));
@@ -243,13 +250,33 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         trie,
         verifier: verifier.clone(),
         pool: pool.clone(),
-        proposer: own.map(|k| Proposer { address: k.address() }),
+        proposer: match chain.spec.pow() {
+            None => own.map(|k| Proposer { address: k.address() }),
+            Some(_) => config.miner.beneficiary.map(|address| Proposer { address }),
+        },
         dump_dir: config.data_dir.join(DUMPS),
         observer: audit::observer(glue::observer(Arc::clone(&node_events)), teller),
         ahead: Vec::new(),
     };
     let admission = Admission { chain: chain.clone(), pool: pool.clone(), clock: Arc::clone(&clock) };
-    let (engine_thread, devnet) = if chain.spec.is_devnet() {
+    let mut work = None;
+    let mut progress_tx = Some(progress_tx);
+    let (engine_thread, devnet) = if chain.spec.pow().is_some() {
+        let started = pow::start(pow::Start {
+            config: &config,
+            chain: &chain,
+            clock: &clock,
+            network: &network,
+            fetcher,
+            worker,
+            progress: progress_tx.take().context("it was just made")?,
+            metrics: &metrics,
+            mailbox,
+        })?;
+        let pow::Started { thread, state, checker } = started;
+        work = Some((state, checker));
+        (thread, None)
+    } else if chain.spec.is_devnet() {
         let key = identities.validator.clone();
         let key = key.context("a development network's node needs its validator key: set keys.validator")?;
         let (hub, events) = (hub.clone(), node_events.clone());
@@ -271,7 +298,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
             verify_threads: 1,
             events: node_events.clone(),
         };
-        (runtime::start(parts, mailbox, restored)?, None)
+        (runtime::start(parts, mailbox, restored.context("made above for chains that vote")?)?, None)
     };
     // On a development network it would bring back, at the next start, what was taken back with its block.
     let (journal, waiting) = if devnet.is_some() { (None, Vec::new()) } else { open_journal(&config) };
@@ -286,19 +313,16 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     let way_in = ingress.clone();
     let replayed = ingress.clone();
     tokio::task::spawn_blocking(move || replayed.replay(&waiting));
-    glue::pump(events, driver.clone(), ingress.clone(), network.clone());
-    let syncer = Syncer {
-        chain: chain.clone(),
-        network: network.clone(),
-        driver: driver.clone(),
-        verifier,
-        own,
-        executed,
-        progress: progress_tx,
-    };
-    // A development network has no peers to sync from, and nothing to vote on.
-    if devnet.is_none() {
-        tokio::spawn(syncer.run());
+    match &work {
+        Some((state, checker)) => {
+            pow::pump(events, (state, checker), ingress.clone(), network.clone());
+        }
+        None => glue::pump(events, driver.clone(), ingress.clone(), network.clone()),
+    }
+    // A development network has no peers to sync from, and nothing to vote on; under proof of work the engine fetches.
+    if let Some(progress) = progress_tx.filter(|_| devnet.is_none()) {
+        let (chain, network, driver) = (chain.clone(), network.clone(), driver.clone());
+        tokio::spawn(Syncer { chain, network, driver, verifier, own, executed, progress }.run());
     }
     if let Some(key) = identities.validator.filter(|_| devnet.is_none()) {
         let duties = duties::Duties {
@@ -333,7 +357,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         metrics: Arc::clone(&metrics),
     };
     tokio::spawn(anchors.run(stop.subscribe()));
-    let ports = backend.ports(ingress, devnet);
+    let ports = backend.ports(ingress, devnet, work.map(|(state, _)| state));
     let monitor = monitor(&config, &chain, &hub, &metrics)?;
     watch_over(&config, &monitor, &chain, &ports, &network, &metrics, (identities.node, proof), tls.all(), &log, &stop);
     let app = App::new(
@@ -347,6 +371,8 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         auth.clone(),
         audit.clone(),
     );
+    let hears = Arc::downgrade(&app);
+    node_events.on_rewind(Box::new(move |rewound| hears.upgrade().iter().for_each(|app| app.rewound(rewound))));
     let servers = serve::start(&config, &app, &metrics, &tls, &stop).await?;
     if let Some(auth) = auth {
         tokio::spawn(auth::watch(auth, stop.subscribe()));
@@ -489,7 +515,7 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
         listen: config.p2p.listen,
         offline: chain.spec.is_devnet(),
         static_peers: peers.context("config `p2p.peers`")?,
-        discovery: config.p2p.discovery(false),
+        discovery: config.p2p.discovery(chain.spec.pow().is_some()),
         peers_file: Some(config.data_dir.join("peers.json")),
         external: config
             .p2p
@@ -497,6 +523,7 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
             .map_err(|(key, problem)| anyhow::anyhow!("config `{key}`: {problem}"))?,
         max_peers: usize::try_from(config.p2p.max_peers)?,
         max_block_bytes: usize::try_from(chain.spec.max_block_bytes)?,
+        open_consensus: chain.spec.pow().is_some(),
         ..NetworkConfig::default()
     })
 }

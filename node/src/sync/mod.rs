@@ -56,9 +56,20 @@ impl Fetcher {
         likely: Option<PublicKey>,
         then: impl FnOnce(Option<SealedBlock>) + Send + 'static,
     ) {
+        let peer = likely.and_then(|key| self.network.peer_of_validator(&key));
+        self.fetch_from(hash, height, peer, then);
+    }
+
+    /// The same, first at a peer.
+    pub fn fetch_from(
+        &self,
+        hash: B256,
+        height: Height,
+        peer: Option<PeerId>,
+        then: impl FnOnce(Option<SealedBlock>) + Send + 'static,
+    ) {
         let me = self.clone();
         self.runtime.spawn(async move {
-            let peer = likely.and_then(|key| me.network.peer_of_validator(&key));
             let found = match me.network.request_block_by_hash(peer, hash, height.0).await {
                 Ok(Some((peer, bytes))) => me.checked(peer, hash, bytes).await,
                 Ok(None) => None,

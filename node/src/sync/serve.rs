@@ -44,7 +44,7 @@ impl BlockSource for Blocks {
 
     fn block_by_hash(&self, hash: &B256) -> Option<Bytes> {
         let stored = || self.chain.ledger.block_by_hash(hash).ok().flatten();
-        let block = self.bodies.block(hash).or_else(stored)?;
+        let block = self.bodies.block(hash).or_else(|| self.chain.ledger.staged(hash)).or_else(stored)?;
         Some(block.block().encode().into())
     }
 

@@ -11,7 +11,7 @@ use basalt_primitives::{
 
 use crate::samples;
 
-fn spec() -> ChainSpec {
+pub fn spec() -> ChainSpec {
     let validator = |i: u8| GenesisValidator {
         name: format!("validator-{i}"),
         validator: Validator { public_key: samples::key(i).public_key(), power: 1 },
@@ -49,7 +49,7 @@ fn spec() -> ChainSpec {
 fn bft(s: &mut ChainSpec) -> &mut BftParams {
     match &mut s.consensus {
         Consensus::Pbft(p) => p,
-        Consensus::Dev(_) => unreachable!("the sample is pbft"),
+        Consensus::Dev(_) | Consensus::Pow(_) => unreachable!("the sample is pbft"),
     }
 }
 
@@ -256,4 +256,16 @@ fn base_fee_follows_eip_1559_above_its_floor() {
     assert_eq!(next(u64::MAX, u64::MAX, 1), u64::MAX, "no overflow");
     let free = ChainSpec { fees: Fees::Zero, ..spec() };
     assert_eq!(free.next_base_fee(Height(5), 9, 9, 9), 0);
+}
+
+/// Hashed into every chain there is: a change here is another chain.
+#[test]
+fn golden_hashes_of_chains_that_vote() {
+    let hashes = [spec().hash(), spec().genesis_block().hash(), samples::header().hash(HashFn::Sha256)];
+    let golden = [
+        "0xc270f27dbe1f41025386cfe2302796c5c1e42a65427d713f10486cb3fc9f282c",
+        "0xbb852977ee303e4c69790d29696a759533b6e2e7e9285697803c1c4926b08e63",
+        "0xf9817d738a2741d26ef42a0e15063ae477c2e298c0d5a4a62df477d4e7fe8b2c",
+    ];
+    assert_eq!(hashes.map(|h| h.to_string()), golden);
 }

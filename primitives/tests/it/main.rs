@@ -6,6 +6,7 @@ mod binding;
 mod body;
 mod chainspec;
 mod merkle;
+mod pow;
 mod quorum;
 mod samples;
 mod set_override;

@@ -7,6 +7,7 @@ mod consensus;
 mod development;
 mod golden;
 mod limits;
+mod pow;
 mod round_trip;
 mod samples;
 mod status;

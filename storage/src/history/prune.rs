@@ -38,7 +38,9 @@ impl Ledger {
         let snapshot = self.snapshot();
         let database = Arc::clone(snapshot.database());
         let range = HistoryRange::read(&snapshot)?;
-        let target = Height(snapshot.head().height().0.saturating_sub(keep)).max(range.first);
+        // What is not final is not on the disk yet.
+        let target = snapshot.head().height().0.saturating_sub(keep).min(snapshot.finalized().height().0);
+        let target = Height(target).max(range.first);
         let step = Step::collect(&snapshot, &database, range.cleaned, target)?;
         let first = range.first.max(step.cleaned);
         if step.cleaned > range.cleaned {

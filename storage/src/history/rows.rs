@@ -4,16 +4,14 @@ use basalt_primitives::{
     Address, Height, U256,
     state::{StateBefore, StateChanges, StorageChanges},
 };
-use rocksdb::{Direction, IteratorMode};
 
 use super::{Changed, HistoryRange};
 use crate::{
     StorageError,
-    batch::Writer,
+    batch::{From, Writer},
     codec,
-    database::{Database, read_error},
-    reader::{Reader as _, corrupt},
-    tables::{Table, account_history_key, height_key, meta, slot_history_key, unseal},
+    reader::{Reader, corrupt},
+    tables::{Table, account_history_key, height_key, meta, slot_history_key},
 };
 
 /// Of accounts that are destroyed or wiped in one block, at most so many slots are kept for older states. With more,
@@ -28,7 +26,7 @@ impl Writer<'_> {
         let before = match &changes.before {
             Some(before) => before,
             None => {
-                read = read_before(self.database, changes)?;
+                read = read_before(self.from.reader(), changes)?;
                 &read
             }
         };
@@ -61,7 +59,7 @@ impl Writer<'_> {
             tracing::warn!(
                 "block {height} destroyed accounts with more than {max_wiped} slots: states before it are gone"
             );
-            let cleaned = HistoryRange::read(self.database)?.cleaned;
+            let cleaned = HistoryRange::read(self.from.reader())?.cleaned;
             self.put(Table::Meta, meta::HISTORY, &codec::encode_history(&HistoryRange { first: height, cleaned }));
         }
         Ok(())
@@ -85,7 +83,7 @@ impl Writer<'_> {
         to: &mut Changed,
     ) -> Result<Option<usize>, StorageError> {
         let Some(left) = left else { return Ok(None) };
-        let Some(stored) = stored_slots(self.database, address, left)? else { return Ok(None) };
+        let Some(stored) = stored_slots(self.from, address, left)? else { return Ok(None) };
         let left = left - stored.len();
         let mut all: std::collections::BTreeMap<U256, (U256, U256)> =
             stored.into_iter().map(|(slot, was)| (slot, (was, U256::ZERO))).collect();
@@ -104,14 +102,14 @@ fn is_wiped(destroyed: bool, storage: Option<&StorageChanges>) -> bool {
 }
 
 /// What was there, from the ledger: for changes whose maker does not say.
-fn read_before(database: &Database, changes: &StateChanges) -> Result<StateBefore, StorageError> {
+fn read_before(ledger: &dyn Reader, changes: &StateChanges) -> Result<StateBefore, StorageError> {
     let mut before = StateBefore::default();
     for address in changes.accounts.keys() {
-        before.accounts.push(database.account(address)?);
+        before.accounts.push(ledger.account(address)?);
     }
     for (address, storage) in changes.storage.iter().filter(|(_, s)| !s.wiped) {
         for slot in storage.slots.keys() {
-            before.slots.push(database.storage(address, slot)?);
+            before.slots.push(ledger.storage(address, slot)?);
         }
     }
     Ok(before)
@@ -128,20 +126,19 @@ fn check_before(before: &StateBefore, changes: &StateChanges, height: Height) ->
 }
 
 /// The stored slots of an account, or `None` when there are more than `max`.
-fn stored_slots(database: &Database, address: &Address, max: usize) -> Result<Option<Vec<(U256, U256)>>, StorageError> {
-    let (cf, prefix) = (database.table(Table::Slots), address.as_slice());
-    let mut slots = Vec::new();
-    for row in database.db.iterator_cf(cf, IteratorMode::From(prefix, Direction::Forward)) {
-        let (key, stored) = row.map_err(|e| read_error(Table::Slots, e))?;
-        if !key.starts_with(prefix) {
-            break;
+fn stored_slots(from: From<'_>, address: &Address, max: usize) -> Result<Option<Vec<(U256, U256)>>, StorageError> {
+    let prefix = address.as_slice();
+    let (mut slots, mut too_many, mut damaged) = (Vec::new(), false, None);
+    from.scan(Table::Slots, prefix, |key, payload| {
+        too_many = slots.len() == max;
+        match codec::decode_slot(payload) {
+            Some(value) => slots.push((U256::from_be_slice(&key[prefix.len()..]), value)),
+            None => damaged = Some(corrupt(Table::Slots, key, "cannot be decoded")),
         }
-        if slots.len() == max {
-            return Ok(None);
-        }
-        let value = unseal(Table::Slots, &key, &stored).and_then(codec::decode_slot);
-        let value = value.ok_or_else(|| corrupt(Table::Slots, &key, "the checksum does not match"))?;
-        slots.push((U256::from_be_slice(&key[prefix.len()..]), value));
+        !too_many && damaged.is_none()
+    })?;
+    match damaged {
+        Some(e) => Err(e),
+        None => Ok((!too_many).then_some(slots)),
     }
-    Ok(Some(slots))
 }

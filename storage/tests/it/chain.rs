@@ -82,7 +82,8 @@ impl Made {
     pub fn commit(&self) -> BlockCommit<'_> {
         BlockCommit {
             block: &self.block,
-            certificate: &self.certificate,
+            certificate: Some(&self.certificate),
+            work: None,
             tx_hashes: &self.tx_hashes,
             receipts: &self.receipts,
             skipped: &self.skipped,

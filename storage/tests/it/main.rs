@@ -7,5 +7,6 @@ mod committing;
 mod crash;
 mod damage;
 mod history;
+mod layers;
 mod logs;
 mod opening;

@@ -59,6 +59,13 @@ export const own = {
 
 /** Calls that are refused: method, parameters, code, and what the message must say. */
 export const ownErrors = [
+  // The network of this test votes; what these answer elsewhere is shown by tests/e2e/pow.rs.
+  ['eth_getWork', [], -32000, /no proof of work/],
+  ['eth_submitHashrate', ['0x1', ethers.ZeroHash], -32000, /no proof of work/],
+  ['eth_submitWork', ['0x0000000000000001', ethers.ZeroHash, ethers.ZeroHash], -32000, /no proof of work/],
+  ['miner_hashrate', [], -32000, /no proof of work/],
+  ['miner_start', [1], -32000, /no proof of work/],
+  ['miner_stop', [], -32000, /no proof of work/],
   ['consensus_skipped', ['0xfffffffff'], -32000, /no such block/],
   ['consensus_validators', ['0xfffffffff'], -32000, /not determined yet/],
   ['monitor_setTpsThreshold', [0], -32602, /upper/],

@@ -154,6 +154,7 @@ pub fn test_params() -> PowParams {
         future_drift_ms: 15_000,
         finality_depth: 32,
         safe_depth: 8,
+        block_reward: U256::ZERO,
     }
 }
 

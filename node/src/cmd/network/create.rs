@@ -35,15 +35,21 @@ pub(in crate::cmd) struct CreateArgs {
     /// Folder to make; must be empty or absent.
     #[arg(long)]
     out: PathBuf,
-    /// Number of validators.
+    /// Number of validators; of miners under proof of work.
     #[arg(long)]
     nodes: Option<u16>,
     /// Further nodes that follow without voting.
     #[arg(long)]
     followers: Option<u16>,
-    /// Consensus engine: pbft, or dev for one node with the methods of test nodes.
+    /// Consensus engine: pbft, pow, or dev for one node with the methods of test nodes.
     #[arg(long)]
     consensus: Option<String>,
+    /// Proof of work: hashes that the first block takes on average.
+    #[arg(long)]
+    difficulty: Option<u64>,
+    /// Proof of work: account that is given the rewards of the blocks these nodes find.
+    #[arg(long)]
+    beneficiary: Option<Address>,
     /// Development network: known funded accounts, chain id 31337, plain keys, RPC open on loopback.
     #[arg(long)]
     dev: bool,
@@ -90,6 +96,8 @@ pub(super) struct NewNode {
     host: String,
     node_key: SecretKey,
     validator_key: Option<SecretKey>,
+    /// Who is given the rewards of a miner.
+    beneficiary: Option<Address>,
 }
 
 pub(super) fn run(args: CreateArgs) -> anyhow::Result<()> {
@@ -159,7 +167,12 @@ fn read_spec(args: &CreateArgs) -> anyhow::Result<NetworkSpec> {
         // Blocks as soon as there is something to put in them, as developers expect of a local network.
         spec.consensus.block_interval_ms = 200;
     }
+    if spec.is_pow() && args.spec.is_none() {
+        spec.consensus.block_interval_ms = 10_000;
+    }
+    spec.consensus.pow.difficulty = args.difficulty.unwrap_or(spec.consensus.pow.difficulty);
     let n = &mut spec.nodes;
+    n.beneficiary = args.beneficiary.or(n.beneficiary);
     if !args.hosts.is_empty() {
         n.hosts.clone_from(&args.hosts);
         n.validators = u16::try_from(args.hosts.len()).context("too many hosts")?;
@@ -206,18 +219,25 @@ fn plan_nodes(spec: &NetworkSpec) -> anyhow::Result<Vec<NewNode>> {
     (0..n.validators + n.followers)
         .map(|i| {
             let node_key = keys::generate()?;
-            let validator_key = (i < n.validators).then(keys::generate).transpose()?;
+            let first = i < n.validators;
+            let validator_key = (first && !spec.is_pow()).then(keys::generate).transpose()?;
+            let role = match (first, spec.is_pow()) {
+                (false, _) => "follower",
+                (true, false) => "validator",
+                (true, true) => "miner",
+            };
             let offset = if many_hosts { 0 } else { i };
             let entry = NodeEntry {
                 name: format!("node{i}"),
-                role: if validator_key.is_some() { "validator" } else { "follower" }.into(),
+                role: role.into(),
                 rpc: SocketAddr::new(listen, n.rpc_port + offset),
                 metrics: SocketAddr::new(listen, n.metrics_port + offset),
                 p2p: SocketAddr::new(listen, n.p2p_port + offset),
                 peer_id: Identity::new(&node_key).peer_id().to_string(),
             };
             let host = n.hosts.get(usize::from(i)).cloned().unwrap_or_else(|| Ipv4Addr::LOCALHOST.to_string());
-            Ok(NewNode { entry, host, node_key, validator_key })
+            let beneficiary = (role == "miner").then(|| n.beneficiary.unwrap_or_else(|| dev::accounts()[0].address));
+            Ok(NewNode { entry, host, node_key, validator_key, beneficiary })
         })
         .collect()
 }
@@ -320,6 +340,7 @@ fn write_node(
         peers: all.iter().filter(|p| p.entry.name != node.entry.name).map(peer_address).collect(),
         hosts: all.iter().filter(|n| n.host.parse::<IpAddr>().is_err()).map(|n| n.host.clone()).collect(),
         validator: node.validator_key.is_some(),
+        beneficiary: node.beneficiary,
         passphrase_file,
         callers,
     };
@@ -332,6 +353,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) hosts: Vec<String>,
     /// Whether it has a validator key.
     pub(super) validator: bool,
+    /// Who is given its rewards; it mines if somebody is.
+    pub(super) beneficiary: Option<Address>,
     pub(super) passphrase_file: Option<&'a Path>,
     pub(super) callers: &'a Callers,
 }
@@ -367,6 +390,7 @@ pub(super) fn write_config(
         consensus: config::Consensus::default(),
         mempool: config::Mempool::default(),
         execution: config::Execution::default(),
+        miner: config::MinerConfig { threads: usize::from(s.beneficiary.is_some()), beneficiary: s.beneficiary },
         storage: match chain.is_devnet() {
             // Whoever goes back to a snapshot needs the state of that time.
             true => config::Storage { mode: config::StorageMode::Archive, ..config::Storage::default() },

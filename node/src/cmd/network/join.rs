@@ -91,6 +91,7 @@ pub(super) fn run(args: &JoinArgs) -> anyhow::Result<()> {
         peers: invitation.bootnodes.clone(),
         hosts: Vec::new(),
         validator: false,
+        beneficiary: None,
         passphrase_file: passphrase_file.as_deref(),
         callers: &callers,
     };

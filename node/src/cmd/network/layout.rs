@@ -28,7 +28,7 @@ pub(in crate::cmd) struct Manifest {
 #[serde(deny_unknown_fields)]
 pub(in crate::cmd) struct NodeEntry {
     pub name: String,
-    /// `validator` or `follower`.
+    /// `validator`, `miner` or `follower`.
     pub role: String,
     pub rpc: SocketAddr,
     pub metrics: SocketAddr,

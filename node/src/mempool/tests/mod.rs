@@ -6,6 +6,7 @@ mod invariants;
 mod lanes;
 mod limits;
 mod model;
+mod reorg;
 
 use alloy_primitives::{Address, Bytes, U256};
 use basalt_primitives::{Height, Transaction, chainspec::EvmFork, tx::NativeTx};

@@ -87,7 +87,7 @@ impl Session {
                 drop(permit);
             });
         } else if *protocol == protocols.consensus {
-            if peer.validator.is_none() {
+            if peer.validator.is_none() && !context.shared.config.open_consensus {
                 context.shared.stats.dropped_consensus_unproven.inc();
                 return None;
             }
@@ -162,7 +162,8 @@ impl Context {
         if peer.standing.is_served() {
             tasks.spawn(session::announce_heads(Arc::clone(self), Arc::clone(&peer)));
         }
-        if self.proof.is_some() && peer.validator.is_some() {
+        let between_validators = self.proof.is_some() && peer.validator.is_some();
+        if between_validators || self.shared.config.open_consensus {
             tasks.spawn(session::send_consensus(Arc::clone(self), Arc::clone(&peer)));
         }
         Session {

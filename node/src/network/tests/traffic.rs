@@ -23,7 +23,7 @@ async fn validators_exchange_consensus_frames_in_order() {
     }
     for n in 0..200 {
         let frame = soon(nodes[1].events.consensus.recv()).await.expect("a frame");
-        assert_eq!((frame.peer, frame.validator, frame.bytes), (nodes[0].id(), a, message(n, 100)));
+        assert_eq!((frame.peer, frame.validator, frame.bytes), (nodes[0].id(), Some(a), message(n, 100)));
     }
     assert_eq!(nodes[1].handle.send_consensus(ConsensusTarget::One(a), message(1, 900_000)), 1);
     assert_eq!(soon(nodes[0].events.consensus.recv()).await.expect("a frame").bytes.len(), 900_000);

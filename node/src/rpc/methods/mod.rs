@@ -7,6 +7,7 @@ mod debug;
 mod dev;
 mod fees;
 mod filter;
+mod miner;
 mod monitor;
 pub(super) mod net;
 mod permission;
@@ -42,6 +43,7 @@ pub(super) fn registry(config: &RpcConfig, devnet: bool) -> Registry {
     monitor::add(&mut r);
     debug::add(&mut r);
     simulate::add(&mut r);
+    miner::add(&mut r);
     if devnet {
         dev::add(&mut r);
     } else {

@@ -73,5 +73,7 @@ fn receipt(c: &Call, hash: &B256) -> Result<Option<ReceiptJson>, RpcError> {
     let (before, rest) = receipts.split_at(receipts.len().min(index as usize));
     let (Some(receipt), Some(tx)) = (rest.first(), c.app.chain.transaction(&view, index)?) else { return Ok(None) };
     let first_log = before.iter().map(|r| r.logs.len()).sum();
-    Ok(Some(ReceiptJson::new(receipt, &tx, &view, index as usize, first_log)))
+    let json = ReceiptJson::new(receipt, &tx, &view, index as usize, first_log);
+    let on_top = c.app.chain.reader().head().0.saturating_sub(height.0);
+    Ok(Some(if c.app.spec.pow().is_some() { json.confirmed_by(on_top + 1) } else { json }))
 }

@@ -105,6 +105,11 @@ pub trait ChainReader: Send + Sync {
     /// The lower of the newest finalized and the newest executed block.
     fn finalized(&self) -> Height;
 
+    /// The newest block that is not taken back unless assumptions break: the finalized one where blocks are final when they come.
+    fn safe(&self) -> Height {
+        self.finalized()
+    }
+
     /// The height of an executed block.
     fn height_of(&self, block: &B256) -> Result<Option<Height>, ReadError>;
 

@@ -26,7 +26,7 @@ pub use network::{NetworkInfo, NodeInfo, PeerInfo};
 pub use pool::{PoolReader, SubmitError, TxSubmitter};
 pub use trace::{TraceFailure, TraceTarget, Tracer};
 
-use crate::dev::Devnet;
+use crate::{dev::Devnet, miner::Miner};
 
 /// All ports together: what the node gives the RPC server.
 #[derive(Clone)]
@@ -45,6 +45,8 @@ pub struct Ports {
     pub network: Arc<dyn NetworkInfo>,
     /// Consensus.
     pub consensus: Arc<dyn ConsensusInfo>,
+    /// The miner, where work makes the blocks.
+    pub miner: Option<Arc<Miner>>,
     /// What only development networks have.
     pub dev: Option<Arc<Devnet>>,
 }

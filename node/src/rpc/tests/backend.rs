@@ -282,6 +282,7 @@ impl Fake {
             pool: Arc::new(self.pool.clone()),
             network: self.clone(),
             consensus: self.clone(),
+            miner: Some(crate::miner::tests::busy()),
             dev: None,
         };
         let metrics = Arc::new(Metrics::new(labels));

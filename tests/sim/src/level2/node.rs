@@ -14,7 +14,7 @@ use basalt_consensus::Restored;
 use basalt_node::{
     chain::Chain,
     driver::{
-        Driver,
+        Driver, Signer,
         bodies::Bodies,
         executor::{Job, Worker},
         judge::Judge,
@@ -142,6 +142,7 @@ impl Node {
         let outbox = Rc::new(RefCell::new(Outbox::default()));
         let ports = SimPorts {
             outbox: Rc::clone(&outbox),
+            signer: Signer { key: Some(self.key.clone()), genesis: chain.genesis, sets: chain.sets.clone() },
             record,
             dir: self.dir.clone(),
             ledger: Arc::clone(&chain.ledger),
@@ -185,7 +186,7 @@ impl Node {
         };
         Process {
             epoch: self.starts,
-            driver: Driver::new(Bft::new(config), Some(self.key.clone()), chain.genesis, chain.sets.clone(), ports),
+            driver: Driver::new(Bft::new(config), ports),
             outbox,
             worker,
             judge: Judge { chain: chain.clone(), verifier: verifier.clone(), clock: clock.clone() },

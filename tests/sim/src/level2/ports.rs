@@ -3,9 +3,13 @@
 
 use std::{cell::RefCell, fs, path::PathBuf, rc::Rc, sync::Arc};
 
-use basalt_bft::{message::SignedMessage, record::Record};
-use basalt_consensus::{BuildRequest, Evidence, Target};
-use basalt_node::driver::{Fatal, Ports, executor::Job, record::RecordFile};
+use basalt_bft::{
+    Bft,
+    message::{Message, SignedMessage},
+    record::Record,
+};
+use basalt_consensus::{BuildRequest, Evidence, InputOf, Target};
+use basalt_node::driver::{Choice, Fatal, Ports, Signer, executor::Job, record::RecordFile, sign::handed_back};
 use basalt_primitives::{B256, CommitCertificate, Height, Millis, SealedBlock};
 use basalt_storage::{Ledger, sign_record::FILE_NAME};
 use rand::{RngExt, SeedableRng};
@@ -73,6 +77,8 @@ impl Outbox {
 pub struct SimPorts {
     /// Where effects go.
     pub outbox: Rc<RefCell<Outbox>>,
+    /// The node's key.
+    pub signer: Signer,
     /// The real sign record.
     pub record: RecordFile,
     /// Where it lies.
@@ -116,7 +122,7 @@ impl SimPorts {
     }
 }
 
-impl Ports for SimPorts {
+impl Ports<Bft> for SimPorts {
     fn persist(&mut self, record: &Record) -> Result<(), Fatal> {
         let killed = || Err(Fatal("killed".into()));
         let (carries_out, syncing) = {
@@ -145,10 +151,12 @@ impl Ports for SimPorts {
         if syncing { killed() } else { Ok(()) }
     }
 
-    fn send(&mut self, to: Target, message: &SignedMessage) {
+    fn send(&mut self, to: Target, message: Message) -> Option<InputOf<Bft>> {
+        let signed = self.signer.sign(message)?;
         let mut outbox = self.outbox.borrow_mut();
         let busy = outbox.busy;
-        outbox.push(Action::Send(to, Box::new(message.clone()), busy));
+        outbox.push(Action::Send(to, Box::new(signed.clone()), busy));
+        handed_back(to, signed)
     }
 
     fn fetch(&mut self, block: B256, height: Height, hint: u16) {
@@ -167,7 +175,7 @@ impl Ports for SimPorts {
         self.outbox.borrow_mut().push(Action::Job(Job::Execute { block, certificate }));
     }
 
-    fn forkchoice(&mut self, _head: B256, _finalized: B256) {}
+    fn forkchoice(&mut self, _choice: Choice) {}
 
     fn report(&mut self, evidence: Evidence<SignedMessage>) {
         self.outbox.borrow_mut().push(Action::Report(Box::new(evidence)));

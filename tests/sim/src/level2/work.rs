@@ -61,7 +61,7 @@ impl World {
 
     fn job_delay(&mut self, job: &Job) -> u64 {
         let most = match job {
-            Job::Build(_) => self.plan.build_ms,
+            Job::Build(_) | Job::Validate(_) | Job::Forkchoice(_) => self.plan.build_ms,
             Job::Execute { .. } => self.plan.execute_ms,
         };
         self.rng.random_range(1..=most.max(1))
