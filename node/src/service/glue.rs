@@ -274,29 +274,23 @@ impl IngressEvents for NodeEvents {
 
 /// Carries what the network receives to those it is for. Consensus and transactions have a task each, so that neither
 /// waits for the other.
-pub(super) fn pump(
-    events: NetworkEvents,
-    driver: DriverHandle,
-    ingress: Ingress,
-    network: NetworkHandle,
-    metrics: Arc<Metrics>,
-) {
+pub(super) fn pump(events: NetworkEvents, driver: DriverHandle, ingress: Ingress, network: NetworkHandle) {
     let NetworkEvents { mut consensus, mut transactions, mut peers } = events;
-    let drops = Arc::clone(&metrics);
+    let (stats, drops) = (network.stats(), network.stats());
     tokio::spawn(async move {
         while let Some(frame) = consensus.recv().await {
             // Proven, or the network side would not have taken it.
             let Some(validator) = frame.validator else { continue };
             if !driver.message(validator, frame.bytes) {
                 // It will be sent again.
-                metrics.network_drop("consensus_queue_full");
+                stats.dropped_consensus_in.inc();
             }
         }
     });
     tokio::spawn(async move {
         while let Some(batch) = transactions.recv().await {
             if !ingress.from_peer(batch.id.clone(), batch.transactions) {
-                drops.network_drop("ingress_queue_full");
+                drops.dropped_batches_in.inc();
                 network.report_batch(batch.id, BatchVerdict::Ignore);
             }
         }

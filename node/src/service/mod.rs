@@ -201,6 +201,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         source,
         &tokio::runtime::Handle::current(),
     )?;
+    metrics.watch_network(network.stats());
     let peer_id = identity.peer_id().to_bytes();
     let proof = identities.validator.as_ref().map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
     let (driver, mailbox) = runtime::mailbox();
@@ -296,9 +297,9 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     tokio::task::spawn_blocking(move || replayed.replay(&waiting));
     match &work {
         Some((state, checker)) => {
-            pow::pump(events, (state, checker), ingress.clone(), network.clone(), Arc::clone(&metrics));
+            pow::pump(events, (state, checker), ingress.clone(), network.clone());
         }
-        None => glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics)),
+        None => glue::pump(events, driver.clone(), ingress.clone(), network.clone()),
     }
     // A development network has no peers to sync from, and nothing to vote on; under proof of work the engine fetches.
     if let Some(progress) = progress_tx.filter(|_| devnet.is_none()) {
@@ -479,6 +480,12 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
         listen: config.p2p.listen,
         offline: chain.spec.is_devnet(),
         static_peers: peers.context("config `p2p.peers`")?,
+        discovery: config.p2p.discovery(chain.spec.pow().is_some()),
+        peers_file: Some(config.data_dir.join("peers.json")),
+        external: config
+            .p2p
+            .external_addresses()
+            .map_err(|(key, problem)| anyhow::anyhow!("config `{key}`: {problem}"))?,
         max_peers: usize::try_from(config.p2p.max_peers)?,
         max_block_bytes: usize::try_from(chain.spec.max_block_bytes)?,
         open_consensus: chain.spec.pow().is_some(),

@@ -149,23 +149,22 @@ pub(super) fn pump(
     (state, checker): (&PowState, &Checker),
     ingress: Ingress,
     network: NetworkHandle,
-    metrics: Arc<Metrics>,
 ) {
     let NetworkEvents { mut consensus, mut transactions, mut peers } = events;
     let (handle, checker) = (state.handle.clone(), checker.clone());
-    let drops = Arc::clone(&metrics);
+    let (stats, drops) = (network.stats(), network.stats());
     tokio::spawn(async move {
         while let Some(frame) = consensus.recv().await {
             if !handle.frame(frame.peer, frame.bytes) {
                 // Heads are announced again.
-                metrics.network_drop("consensus_queue_full");
+                stats.dropped_consensus_in.inc();
             }
         }
     });
     tokio::spawn(async move {
         while let Some(batch) = transactions.recv().await {
             if !ingress.from_peer(batch.id.clone(), batch.transactions) {
-                drops.network_drop("ingress_queue_full");
+                drops.dropped_batches_in.inc();
                 network.report_batch(batch.id, BatchVerdict::Ignore);
             }
         }
