@@ -13,6 +13,7 @@ pub mod driver;
 pub mod evidence;
 pub mod explain;
 pub mod ingress;
+mod ip;
 pub mod keys;
 pub mod mempool;
 pub mod monitor;

@@ -1,5 +1,7 @@
 //! What nodes say to each other besides consensus.
 
+use std::net::{IpAddr, SocketAddr};
+
 use basalt_primitives::{B256, Block, Height, PublicKey, SecretKey, Signature, layout::Layout, tx::MAX_TX_BYTES};
 
 use crate::{
@@ -22,6 +24,8 @@ pub const MAX_BATCH_TXS: usize = 8192;
 pub const MAX_BATCH_BYTES: usize = 2 * 1024 * 1024;
 /// Most blocks asked for at once.
 pub const MAX_RANGE_BLOCKS: u32 = 256;
+/// Most addresses in an answer.
+pub const MAX_ADDRESSES: u32 = 64;
 /// Longest answer to a range request: one block always fits.
 pub const MAX_BLOCKS_BYTES: usize = MAX_CERTIFIED_BYTES + 64;
 /// Longest name of a software version.
@@ -135,6 +139,17 @@ pub struct BlockByHashRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockByHashResponse(pub Option<Block>);
 
+/// Asks on a public network where other nodes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeersRequest {
+    /// How many at most, 1 to [`MAX_ADDRESSES`].
+    pub max: u32,
+}
+
+/// Where nodes were found or are said to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeersResponse(pub Vec<SocketAddr>);
+
 /// A new head, as a hint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadAnnounce {
@@ -226,6 +241,58 @@ impl Convert for BlocksResponse {
     fn from_pb(r: pb::BlocksResponse) -> Result<Self, DecodeError> {
         Ok(Self(r.blocks.into_iter().map(basalt_primitives::Bytes).collect()))
     }
+}
+
+impl Convert for PeersRequest {
+    type Pb = pb::PeersRequest;
+    const NAME: &'static str = "peers request";
+    const MAX: usize = 64;
+    const FIELDS: &'static [Field] = &[];
+
+    fn to_pb(&self) -> pb::PeersRequest {
+        pb::PeersRequest { max: self.max }
+    }
+
+    fn from_pb(r: pb::PeersRequest) -> Result<Self, DecodeError> {
+        if r.max == 0 || r.max > MAX_ADDRESSES {
+            return Err(DecodeError::Value { what: "peers request", problem: "asks for none or too many" });
+        }
+        Ok(Self { max: r.max })
+    }
+}
+
+impl Convert for PeersResponse {
+    type Pb = pb::PeersResponse;
+    const NAME: &'static str = "peers response";
+    const MAX: usize = 4096;
+    const FIELDS: &'static [Field] = &[Field::bytes(1, "peer addresses", MAX_ADDRESSES as usize, 18)];
+
+    fn to_pb(&self) -> pb::PeersResponse {
+        pb::PeersResponse { addresses: self.0.iter().map(|a| address_bytes(*a).into()).collect() }
+    }
+
+    fn from_pb(r: pb::PeersResponse) -> Result<Self, DecodeError> {
+        Ok(Self(r.addresses.iter().map(|a| address(a)).collect::<Result<_, _>>()?))
+    }
+}
+
+fn address_bytes(address: SocketAddr) -> Vec<u8> {
+    let mut bytes = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    bytes.extend(address.port().to_be_bytes());
+    bytes
+}
+
+fn address(bytes: &[u8]) -> Result<SocketAddr, DecodeError> {
+    let malformed = || DecodeError::Value { what: "peer address", problem: "is not 6 or 18 bytes long" };
+    let (ip, port) = bytes.split_last_chunk::<2>().ok_or_else(malformed)?;
+    let ip = match ip.len() {
+        4 => <[u8; 4]>::try_from(ip).map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(ip).map(IpAddr::from),
+    };
+    Ok(SocketAddr::new(ip.map_err(|_| malformed())?, u16::from_be_bytes(*port)))
 }
 
 impl Convert for BlockByHashRequest {

@@ -2,6 +2,7 @@
 //! change performance and exposure; what all must agree on is the chain specification.
 
 mod layers;
+mod p2p;
 pub mod permission;
 pub mod spec;
 
@@ -17,6 +18,7 @@ use basalt_primitives::{SetOverride, set_override};
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use layers::{ConfigError, load};
+pub use p2p::P2p;
 
 use crate::{
     auth::AuthConfig,
@@ -131,24 +133,6 @@ pub fn read_override(path: &Path) -> anyhow::Result<SetOverride> {
     let limit = set_override::MAX_BYTES as u64 + 1;
     file.take(limit).read_to_end(&mut text).with_context(|| format!("cannot read the set override {shown}"))?;
     SetOverride::from_json(&text).with_context(|| format!("the set override {shown} is refused"))
-}
-
-/// Peer-to-peer settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct P2p {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// Peers to keep connected to: `/dns4/HOST/tcp/PORT/p2p/PEERID`, `/ip4/…` likewise.
-    pub peers: Vec<String>,
-    /// Most connected peers.
-    pub max_peers: u32,
-}
-
-impl Default for P2p {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 30303)), peers: Vec::new(), max_peers: 64 }
-    }
 }
 
 /// RPC settings.
@@ -373,9 +357,7 @@ impl NodeConfig {
         if self.name.is_empty() || self.name.len() > 64 {
             return field("name", "must have 1 to 64 characters");
         }
-        if self.p2p.max_peers == 0 || self.p2p.max_peers > 4096 {
-            return field("p2p.max_peers", "must be between 1 and 4096");
-        }
+        self.p2p.check().map_err(|(key, problem)| ConfigError::Value { key, problem })?;
         if self.mempool.max_transactions == 0 || self.mempool.max_mib == 0 || self.mempool.max_per_sender == 0 {
             return field("mempool", "limits must be above 0");
         }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Write as _, fs, time::Duration};
 
 use super::{
-    BlockStats, Direction, Metrics, View,
+    BlockStats, Metrics, View,
     alert::{AlertKind, AlertState},
     resources::{Resources, Transfer},
     settings::TpsThreshold,
@@ -31,8 +31,6 @@ fn touch(m: &Metrics) {
     });
     m.transaction_rejected("reason");
     m.rpc_request("eth_chainId", None, Duration::ZERO);
-    m.network(Direction::In, "consensus", 1);
-    m.network_drop("reason");
     m.tps_threshold(&TpsThreshold { upper: Some(1.0), lower: None, window_seconds: 1 });
     m.alerts_active(std::iter::empty());
     m.alert(AlertKind::Disk, AlertState::Firing);

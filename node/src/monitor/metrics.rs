@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -17,10 +20,11 @@ use prometheus_client::{
 use super::{
     View,
     alert::{AlertKind, AlertState},
+    network::NetworkMetrics,
     process,
     settings::TpsThreshold,
 };
-use crate::clock;
+use crate::{clock, network::NetworkStats};
 
 type GaugeF64 = Gauge<f64, AtomicU64>;
 type CounterF64 = Counter<f64, AtomicU64>;
@@ -54,12 +58,6 @@ impl EncodeLabelValue for Direction {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
         EncodeLabelValue::encode(&if *self == Self::In { "in" } else { "out" }, encoder)
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Traffic {
-    direction: Direction,
-    protocol: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -185,9 +183,7 @@ pub struct Metrics {
     rpc_requests: Family<RpcCall, Counter>,
     rpc_duration: Family<RpcMethod, Histogram>,
     websockets: Gauge,
-    network_bytes: Family<Traffic, Counter>,
-    network_messages: Family<Traffic, Counter>,
-    network_drops: Family<Reason, Counter>,
+    network: NetworkMetrics,
     nodes: Family<NodeState, Gauge>,
     clock_offset: GaugeF64,
     clock_peers: Gauge,
@@ -373,9 +369,11 @@ impl Metrics {
                 Family::new_with_constructor(rpc_histogram),
             ),
             websockets: add(r, "websockets", "Open WebSocket connections", Gauge::default()),
-            network_bytes: add_in(r, "network", Unit::Bytes, "Bytes by direction and protocol", Family::default()),
-            network_messages: add(r, "network_messages", "Messages by direction and protocol", Family::default()),
-            network_drops: add(r, "network_drops", "Messages and connections dropped, by reason", Family::default()),
+            network: {
+                let network = NetworkMetrics::default();
+                r.register_collector(Box::new(network.clone()));
+                network
+            },
             nodes: add(r, "nodes", "Nodes known in the network, by state (on, off)", Family::default()),
             clock_offset: add_in(
                 r,
@@ -622,21 +620,9 @@ impl Metrics {
         self.websockets.dec();
     }
 
-    /// A message went over the network.
-    pub fn network(&self, direction: Direction, protocol: &'static str, bytes: usize) {
-        let labels = Traffic { direction, protocol };
-        self.network_messages.get_or_create(&labels).inc();
-        self.network_bytes.get_or_create(&labels).inc_by(bytes as u64);
-    }
-
-    /// A message or connection was dropped.
-    pub fn network_drop(&self, reason: &'static str) {
-        self.network_drops.get_or_create(&Reason { reason }).inc();
-    }
-
-    /// As many messages or connections were dropped.
-    pub fn network_drops(&self, reason: &'static str, count: u64) {
-        self.network_drops.get_or_create(&Reason { reason }).inc_by(count);
+    /// Shows what the network counts from now on.
+    pub fn watch_network(&self, stats: Arc<NetworkStats>) {
+        self.network.watch(stats);
     }
 
     /// Everything as OpenMetrics text; reads what the process uses first.
@@ -660,6 +646,6 @@ impl Metrics {
     }
 }
 
-fn to_i64(n: u64) -> i64 {
+pub(super) fn to_i64(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

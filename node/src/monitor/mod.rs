@@ -15,6 +15,7 @@ pub mod logging;
 mod metrics;
 #[allow(clippy::module_inception, reason = "the room is named after what it holds")]
 mod monitor;
+mod network;
 pub mod nodes;
 pub mod presence;
 mod process;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use super::*;
+use crate::network::{NetworkStats, Offence};
 
 pub(super) fn metrics() -> Metrics {
     let text = |s: &str| s.to_owned();
@@ -56,9 +57,12 @@ fn labels_are_counted_apart() {
     m.rpc_request("eth_call", None, Duration::from_millis(2));
     m.rpc_request("eth_call", Some(-32602), Duration::from_millis(2));
     m.rpc_request("unknown", Some(-32603), Duration::ZERO);
-    m.network(Direction::In, "consensus", 100);
-    m.network(Direction::Out, "consensus", 7);
-    m.network_drop("queue_full");
+    let stats = Arc::new(NetworkStats::default());
+    m.watch_network(Arc::clone(&stats));
+    stats.consensus.bytes_in.add(100);
+    stats.consensus.messages_out.inc();
+    stats.dropped_consensus_out.inc();
+    stats.offences.of(Offence::Flood).inc();
     m.transaction_rejected("nonce_too_low");
     let text = m.encode();
     assert_eq!(sample(&text, r#"basalt_rpc_requests_total{method="eth_call",result="ok"}"#), 1.0);
@@ -67,7 +71,9 @@ fn labels_are_counted_apart() {
     assert_eq!(sample(&text, r#"basalt_rpc_request_duration_seconds_count{method="eth_call"}"#), 2.0);
     assert_eq!(sample(&text, r#"basalt_network_bytes_total{direction="in",protocol="consensus"}"#), 100.0);
     assert_eq!(sample(&text, r#"basalt_network_messages_total{direction="out",protocol="consensus"}"#), 1.0);
-    assert_eq!(sample(&text, r#"basalt_network_drops_total{reason="queue_full"}"#), 1.0);
+    assert_eq!(sample(&text, r#"basalt_network_drops_total{reason="consensus_out_queue_full"}"#), 1.0);
+    assert_eq!(sample(&text, r#"basalt_network_offences_total{kind="flood"}"#), 1.0);
+    assert_eq!(sample(&text, r#"basalt_network_offences_total{kind="slow"}"#), 0.0);
     assert_eq!(sample(&text, r#"basalt_mempool_rejected_total{reason="nonce_too_low"}"#), 1.0);
 }
 

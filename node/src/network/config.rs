@@ -1,13 +1,16 @@
 //! Local network settings: they change performance and exposure, never a chain rule.
 
-use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use basalt_primitives::block::MAX_TRANSACTION_BYTES;
 use basalt_proto::wire::MAX_BLOCKS_BYTES;
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::error::{NetworkError, PeerAddrError};
+use super::{
+    discovery::DiscoveryConfig,
+    error::{NetworkError, PeerAddrError},
+};
 
 /// Settings of the network side of one node.
 #[derive(Clone, Debug)]
@@ -20,6 +23,10 @@ pub struct NetworkConfig {
     pub external: Vec<Multiaddr>,
     /// Peers to stay connected to. At most [`MAX_STATIC_PEERS`].
     pub static_peers: Vec<PeerAddr>,
+    /// Seek peers beyond the static ones; `None` on private networks.
+    pub discovery: Option<DiscoveryConfig>,
+    /// Where the addresses of peers are kept over restarts; `None`: nowhere.
+    pub peers_file: Option<PathBuf>,
     /// Connected peers at most, in both directions. Static peers always find room.
     pub max_peers: usize,
     /// Connections from one IP address at most, pending ones included. Loopback is exempt.
@@ -70,6 +77,8 @@ impl Default for NetworkConfig {
             offline: false,
             external: Vec::new(),
             static_peers: Vec::new(),
+            discovery: None,
+            peers_file: None,
             max_peers: 50,
             max_per_ip: 8,
             max_pending: 32,
@@ -122,6 +131,11 @@ impl NetworkConfig {
         }
         if self.static_peers.len() > MAX_STATIC_PEERS {
             return fail("peers", format!("has {} entries: at most {MAX_STATIC_PEERS}", self.static_peers.len()));
+        }
+        if let Some(d) = &self.discovery
+            && (d.outbound == 0 || d.per_subnet == 0 || d.outbound > self.max_peers)
+        {
+            return fail("discovery", "outbound must be 1 to max_peers, and per_subnet at least 1".into());
         }
         if self.max_block_bytes == 0 || self.max_block_bytes > MAX_TRANSACTION_BYTES {
             let problem = format!("is {}: choose 1 to {MAX_TRANSACTION_BYTES}", self.max_block_bytes);

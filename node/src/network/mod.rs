@@ -6,7 +6,8 @@
 //! and banned for a while. Bytes are decoded and bounded here; signatures and blocks are for the driver to verify.
 //!
 //! - `actor` drives the swarm and owns all state; `shared` is what it shares with the tasks.
-//! - `guard` limits and bans connections, and lets in whom `members` lists; `gated` keeps gossip from those it is not for; `dialer` decides whom to dial when.
+//! - `guard` limits and bans connections, and lets in whom `members` lists; `gated` keeps gossip from those it is not
+//!   for; `dialer` decides when to dial static peers, `discovery` whom else on a public network.
 //! - `streams` opens and takes raw substreams; `frame` cuts them into frames; `wire` is what the frames say.
 //! - `session` greets peers and carries heads and consensus; `sync` asks for and serves blocks; `gossip` spreads
 //!   transactions; `status` is what nodes tell each other about themselves.
@@ -14,6 +15,7 @@
 mod actor;
 mod config;
 mod dialer;
+mod discovery;
 mod error;
 mod frame;
 mod gated;
@@ -59,6 +61,7 @@ use guard::{Guard, Limits};
 use shared::{COMMANDS, Context, Shared};
 
 pub use config::{MAX_STATIC_PEERS, NetworkConfig, PeerAddr};
+pub use discovery::DiscoveryConfig;
 pub use error::{NetworkError, PeerAddrError, RequestError};
 #[cfg(test)]
 pub(crate) use gossip::DUPLICATES_FOR;
@@ -69,7 +72,7 @@ pub use libp2p::{Multiaddr as PeerMultiaddr, PeerId};
 pub use members::{Member, Members};
 pub use peers::PeerInfo;
 pub use shared::{ConsensusFrame, Offence, PeerEvent, TransactionBatch};
-pub use stats::{Counter, NetworkStats, Traffic};
+pub use stats::{Counter, NetworkStats, Offences, Traffic};
 pub use status::{StatusExchange, StatusSource};
 
 /// Peer events nobody has read yet.
@@ -131,6 +134,7 @@ impl Network {
             head: watch::Sender::new(blocks.head()),
             members: watch::Sender::new(chain.members.clone().map(Arc::new)),
             listening: watch::Sender::new(Vec::new()),
+            addresses: Default::default(),
             stop: watch::Sender::new(false),
             stopped: watch::Sender::new(false),
             commands,
@@ -188,8 +192,18 @@ fn listen(swarm: &mut Swarm<Behaviour>, config: &NetworkConfig) -> Result<(), Ne
     let address = Multiaddr::from(config.listen.ip()).with(Protocol::Tcp(config.listen.port()));
     let fail = |reason: String| NetworkError::Listen { address: config.listen, reason };
     swarm.listen_on(address).map_err(|e| fail(e.to_string()))?;
-    config.external.iter().for_each(|address| swarm.add_external_address(address.clone()));
+    external(config).into_iter().for_each(|address| swarm.add_external_address(address));
     Ok(())
+}
+
+/// What peers are told of where this node is: what is configured, else where it listens, unless that is everywhere.
+fn external(config: &NetworkConfig) -> Vec<Multiaddr> {
+    let listens = Multiaddr::from(config.listen.ip()).with(Protocol::Tcp(config.listen.port()));
+    let is_one = config.discovery.is_some() && !config.listen.ip().is_unspecified() && config.listen.port() != 0;
+    match config.external.is_empty() && is_one {
+        true => vec![listens],
+        false => config.external.clone(),
+    }
 }
 
 fn swarm(
@@ -240,7 +254,7 @@ fn behaviour(
     let behaviour = Behaviour {
         guard: Guard::new(limits, reserved, Arc::clone(&shared.stats), shared.members.subscribe()),
         memory: Toggle::from(memory),
-        streams: streams::Behaviour::new(shared.protocols.inbound()),
+        streams: streams::Behaviour::new(shared.protocols.inbound(config.discovery.is_some())),
         gossip: Gated::new(gossip, shared.members.subscribe()),
         ping: ping::Behaviour::new(ping),
         identify: identify::Behaviour::new(identify),

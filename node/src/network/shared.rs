@@ -1,10 +1,14 @@
 //! What the handle, the network task and the tasks of each peer share.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use basalt_primitives::{B256, Bytes, Height, PublicKey};
 use basalt_proto::wire::{PROTOCOL_MIN, PROTOCOL_VERSION, ValidatorProof};
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, swarm::ConnectionId};
+use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{OwnedSemaphorePermit, mpsc, oneshot, watch},
@@ -44,6 +48,8 @@ pub(super) struct Shared {
     pub(super) stopped: watch::Sender<bool>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) runtime: Handle,
+    /// What peers who ask for addresses are told; empty where peers are not sought.
+    pub(super) addresses: Mutex<Vec<SocketAddr>>,
     /// Set once, when the node's monitor is there.
     pub(super) status: OnceLock<Arc<dyn StatusSource>>,
 }
@@ -100,14 +106,45 @@ impl Context {
 
 /// What the network task is asked or told.
 pub(super) enum Command {
-    Open { peer: PeerId, protocol: StreamProtocol, reply: Reply },
-    Verdict { batch: BatchId, verdict: BatchVerdict },
-    Offence { peer: PeerId, offence: Offence, detail: String },
-    Disconnect { peer: PeerId },
-    AddPeer { address: PeerAddr, reply: oneshot::Sender<bool> },
-    RemovePeer { peer: PeerId, reply: oneshot::Sender<bool> },
-    Hello { peer: PeerId, connection: ConnectionId, result: Result<Hello, HelloFailure> },
-    Resolved { index: usize, result: std::io::Result<Vec<std::net::SocketAddr>> },
+    Open {
+        peer: PeerId,
+        protocol: StreamProtocol,
+        reply: Reply,
+    },
+    Verdict {
+        batch: BatchId,
+        verdict: BatchVerdict,
+    },
+    Offence {
+        peer: PeerId,
+        offence: Offence,
+        detail: String,
+    },
+    Disconnect {
+        peer: PeerId,
+    },
+    AddPeer {
+        address: PeerAddr,
+        reply: oneshot::Sender<bool>,
+    },
+    RemovePeer {
+        peer: PeerId,
+        reply: oneshot::Sender<bool>,
+    },
+    Hello {
+        peer: PeerId,
+        connection: ConnectionId,
+        result: Result<Hello, HelloFailure>,
+    },
+    Resolved {
+        index: usize,
+        result: std::io::Result<Vec<SocketAddr>>,
+    },
+    /// What a peer answered that was asked for addresses.
+    Addresses {
+        peer: PeerId,
+        addresses: Vec<SocketAddr>,
+    },
 }
 
 /// How a peer can break the rules.

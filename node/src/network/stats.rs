@@ -1,6 +1,8 @@
-//! Counters for the monitor. They only ever rise, except `peers`.
+//! Counters for the monitor. They only ever rise, except those with a method of their own.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::shared::Offence;
 
 /// A counter that only rises.
 #[derive(Debug, Default)]
@@ -49,6 +51,41 @@ impl Traffic {
     }
 }
 
+/// Offences by kind.
+#[derive(Debug, Default)]
+pub struct Offences {
+    garbage: Counter,
+    invalid: Counter,
+    flood: Counter,
+    slow: Counter,
+}
+
+impl Offences {
+    /// The counter of a kind.
+    #[must_use]
+    pub const fn of(&self, offence: Offence) -> &Counter {
+        match offence {
+            Offence::Garbage => &self.garbage,
+            Offence::Invalid => &self.invalid,
+            Offence::Flood => &self.flood,
+            Offence::Slow => &self.slow,
+        }
+    }
+
+    /// All, by their names.
+    #[must_use]
+    pub fn by_kind(&self) -> [(&'static str, u64); 4] {
+        let Self { garbage, invalid, flood, slow } = self;
+        [("garbage", garbage), ("invalid", invalid), ("flood", flood), ("slow", slow)].map(|(n, c)| (n, c.get()))
+    }
+
+    /// Of every kind.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.by_kind().iter().map(|(_, n)| n).sum()
+    }
+}
+
 /// Everything the network counts.
 #[derive(Debug, Default)]
 pub struct NetworkStats {
@@ -66,6 +103,10 @@ pub struct NetworkStats {
     pub transactions_out: Counter,
     /// Consensus frames dropped because a peer's queue was full (the oldest go first).
     pub dropped_consensus_out: Counter,
+    /// Consensus frames dropped because the driver's queue was full.
+    pub dropped_consensus_in: Counter,
+    /// Batches dropped because the queue of checks was full.
+    pub dropped_batches_in: Counter,
     /// Consensus frames from peers that did not prove to be validators, or not of the present set.
     pub dropped_consensus_unproven: Counter,
     /// Transactions dropped because the queue to the network was full.
@@ -92,8 +133,8 @@ pub struct NetworkStats {
     pub failed_handshakes: Counter,
     /// Peers of another chain or of no common protocol version.
     pub refused_hellos: Counter,
-    /// Offences of every kind.
-    pub offences: Counter,
+    /// Breaches of the protocol.
+    pub offences: Offences,
     /// Peers and addresses banned.
     pub bans: Counter,
     /// Dials tried.
@@ -102,6 +143,9 @@ pub struct NetworkStats {
     pub failed_dials: Counter,
     pub(super) peers: AtomicU64,
     pub(super) banned: AtomicU64,
+    pub(super) known_named: AtomicU64,
+    pub(super) known_answered: AtomicU64,
+    pub(super) sought_outbound: AtomicU64,
 }
 
 impl NetworkStats {
@@ -115,5 +159,17 @@ impl NetworkStats {
     #[must_use]
     pub fn banned(&self) -> u64 {
         self.banned.load(Relaxed)
+    }
+
+    /// Addresses in the book that were only named, and that have answered.
+    #[must_use]
+    pub fn known_addresses(&self) -> (u64, u64) {
+        (self.known_named.load(Relaxed), self.known_answered.load(Relaxed))
+    }
+
+    /// Greeted connections that the search has made.
+    #[must_use]
+    pub fn sought(&self) -> u64 {
+        self.sought_outbound.load(Relaxed)
     }
 }

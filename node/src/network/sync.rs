@@ -1,6 +1,6 @@
-//! Block requests, both sides: one request and one answer per stream, both bounded, both under a deadline.
+//! Requests for blocks and for addresses of nodes, both sides: one request and one answer per stream, both bounded, both under a deadline.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use basalt_primitives::{B256, Bytes};
 use basalt_proto::DecodeError;
@@ -26,6 +26,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 pub(super) enum Kind {
     Range,
     Hash,
+    Peers,
     /// The genesis file, for a node that joins and knows its hash.
     Genesis,
 }
@@ -84,6 +85,12 @@ async fn answer(context: &Arc<Context>, kind: Kind, request: bytes::Bytes) -> Re
                 wire::encode_block(blocks.block_by_hash(&hash).filter(|b| b.len() + PER_BLOCK <= max).as_ref())
             })
         }
+        Kind::Peers => {
+            let max = wire::decode_peers_request(request)?;
+            let mut addresses = context.shared.addresses.lock().clone();
+            addresses.truncate(max);
+            return Ok(Some(wire::encode_peers(addresses)));
+        }
         Kind::Genesis => {
             let fits = move |text: &Bytes| text.len() <= max;
             let read = context.shared.runtime.spawn_blocking(move || blocks.genesis().filter(fits).map(|t| t.to_vec()));
@@ -117,6 +124,13 @@ pub(super) async fn request_range(
     let protocol = shared.protocols.blocks_by_range.clone();
     let answer = request(&shared, peer, protocol, wire::encode_range_request(from, count)).await?;
     checked(&shared, peer, wire::decode_blocks(answer, count)).await
+}
+
+/// Asks a peer where other nodes are.
+pub(super) async fn request_peers(shared: Arc<Shared>, peer: PeerId) -> Result<Vec<SocketAddr>, RequestError> {
+    let protocol = shared.protocols.peers.clone();
+    let answer = request(&shared, peer, protocol, wire::encode_peers_request()).await?;
+    checked(&shared, peer, wire::decode_peers(answer)).await
 }
 
 /// Asks a peer for one block. `None`: it does not have it.

@@ -2,12 +2,14 @@
 //! decoding of everything else, by `basalt-proto`. Consensus messages and blocks are opaque here; what they mean is for
 //! those who understand them.
 
+use std::net::SocketAddr;
+
 use basalt_primitives::{B256, Bytes, Height};
 use basalt_proto::{
     Codec as _, DecodeError,
     wire::{
-        BlockByHashRequest, BlockRangeRequest, BlocksResponse, HeadAnnounce, MAX_RANGE_BLOCKS, PROTOCOL_MIN,
-        PROTOCOL_VERSION, TxBatch,
+        BlockByHashRequest, BlockRangeRequest, BlocksResponse, HeadAnnounce, MAX_ADDRESSES, MAX_RANGE_BLOCKS,
+        PROTOCOL_MIN, PROTOCOL_VERSION, PeersRequest, PeersResponse, TxBatch,
     },
 };
 use libp2p::{PeerId, StreamProtocol};
@@ -34,6 +36,7 @@ pub(super) struct Protocols {
     pub(super) blocks_by_range: StreamProtocol,
     pub(super) block_by_hash: StreamProtocol,
     pub(super) status: StreamProtocol,
+    pub(super) peers: StreamProtocol,
     pub(super) genesis: StreamProtocol,
     pub(super) gossip_prefix: String,
     pub(super) topic: String,
@@ -52,15 +55,22 @@ impl Protocols {
             blocks_by_range: name("blocks-by-range"),
             block_by_hash: name("block-by-hash"),
             status: name("status"),
+            peers: name("peers"),
             genesis: name("genesis"),
             gossip_prefix: format!("/basalt/{chain}/gossip"),
             topic: format!("/basalt/{chain}/transactions/1"),
         }
     }
 
-    pub(super) fn inbound(&self) -> Vec<StreamProtocol> {
+    /// What peers may open here; other nodes' addresses are told only where peers are sought.
+    pub(super) fn inbound(&self, seeks_peers: bool) -> Vec<StreamProtocol> {
         let blocks = [&self.blocks_by_range, &self.block_by_hash, &self.genesis];
-        [&self.hello, &self.head, &self.consensus, &self.status].into_iter().chain(blocks).cloned().collect()
+        [&self.hello, &self.head, &self.consensus, &self.status]
+            .into_iter()
+            .chain(blocks)
+            .chain(seeks_peers.then_some(&self.peers))
+            .cloned()
+            .collect()
     }
 }
 
@@ -142,6 +152,23 @@ pub(super) fn encode_hash_request(hash: B256, h: u64) -> Vec<u8> {
 
 pub(super) fn decode_hash_request(bytes: bytes::Bytes) -> Result<(B256, u64), DecodeError> {
     BlockByHashRequest::decode(bytes).map(|m| (m.hash, m.height.0))
+}
+
+pub(super) fn encode_peers_request() -> Vec<u8> {
+    PeersRequest { max: MAX_ADDRESSES }.encode()
+}
+
+/// How many addresses at most.
+pub(super) fn decode_peers_request(bytes: bytes::Bytes) -> Result<usize, DecodeError> {
+    PeersRequest::decode(bytes).map(|m| m.max as usize)
+}
+
+pub(super) fn encode_peers(addresses: Vec<SocketAddr>) -> Vec<u8> {
+    PeersResponse(addresses).encode()
+}
+
+pub(super) fn decode_peers(bytes: bytes::Bytes) -> Result<Vec<SocketAddr>, DecodeError> {
+    PeersResponse::decode(bytes).map(|m| m.0)
 }
 
 /// The key of field 1, a message.
@@ -263,7 +290,7 @@ mod tests {
     fn names_carry_the_chain_so_that_nothing_of_another_chain_is_negotiated() {
         let (a, b) = (Protocols::new(&B256::repeat_byte(1)), Protocols::new(&B256::repeat_byte(2)));
         assert_eq!(a.consensus.as_ref(), "/basalt/0101010101010101/consensus/1");
-        let common: Vec<_> = a.inbound().into_iter().filter(|p| b.inbound().contains(p)).collect();
+        let common: Vec<_> = a.inbound(true).into_iter().filter(|p| b.inbound(true).contains(p)).collect();
         assert_eq!(common, [a.hello]);
         assert_ne!(a.topic, b.topic);
     }

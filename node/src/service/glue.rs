@@ -259,27 +259,21 @@ impl IngressEvents for NodeEvents {
 
 /// Carries what the network receives to those it is for. Consensus and transactions have a task each, so that neither
 /// waits for the other.
-pub(super) fn pump(
-    events: NetworkEvents,
-    driver: DriverHandle,
-    ingress: Ingress,
-    network: NetworkHandle,
-    metrics: Arc<Metrics>,
-) {
+pub(super) fn pump(events: NetworkEvents, driver: DriverHandle, ingress: Ingress, network: NetworkHandle) {
     let NetworkEvents { mut consensus, mut transactions, mut peers } = events;
-    let drops = Arc::clone(&metrics);
+    let (stats, drops) = (network.stats(), network.stats());
     tokio::spawn(async move {
         while let Some(frame) = consensus.recv().await {
             if !driver.message(frame.validator, frame.bytes) {
                 // It will be sent again.
-                metrics.network_drop("consensus_queue_full");
+                stats.dropped_consensus_in.inc();
             }
         }
     });
     tokio::spawn(async move {
         while let Some(batch) = transactions.recv().await {
             if !ingress.from_peer(batch.id.clone(), batch.transactions) {
-                drops.network_drop("ingress_queue_full");
+                drops.dropped_batches_in.inc();
                 network.report_batch(batch.id, BatchVerdict::Ignore);
             }
         }
@@ -311,17 +305,11 @@ pub(super) async fn repeat_transactions(chain: Chain, pool: SharedPool, network:
 }
 
 /// Looks once a second whether somebody's time has come, also while no block does.
-/// Strangers that were refused and members that had to go are counted.
-pub(super) async fn watch_members(membership: Membership, network: NetworkHandle, metrics: Arc<Metrics>) {
+pub(super) async fn watch_members(membership: Membership, network: NetworkHandle) {
     let mut ticks = tokio::time::interval(SAMPLE_EVERY);
-    let (stats, mut refused, mut closed) = (network.stats(), 0, 0);
     while !network.is_stopped() {
         ticks.tick().await;
         membership.refresh(&network);
-        let now = (stats.refused_strangers.get(), stats.closed_members.get());
-        metrics.network_drops("not_admitted", now.0 - refused);
-        metrics.network_drops("permission_ended", now.1 - closed);
-        (refused, closed) = now;
     }
 }
 

@@ -198,6 +198,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
         source,
         &tokio::runtime::Handle::current(),
     )?;
+    metrics.watch_network(network.stats());
     let peer_id = identity.peer_id().to_bytes();
     let proof = identities.validator.as_ref().map(|k| ValidatorProof::sign(k, chain.genesis, &peer_id));
     let (driver, mailbox) = runtime::mailbox();
@@ -224,7 +225,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     );
     let node_events = Arc::new(node_events.with_membership(membership.clone()));
     if let Some(membership) = membership {
-        tokio::spawn(glue::watch_members(membership, network.clone(), Arc::clone(&metrics)));
+        tokio::spawn(glue::watch_members(membership, network.clone()));
     }
     let worker = Worker {
         chain: chain.clone(),
@@ -275,7 +276,7 @@ async fn run_in(config: NodeConfig, closed: &mut Option<Closed>, up: impl FnOnce
     let way_in = ingress.clone();
     let replayed = ingress.clone();
     tokio::task::spawn_blocking(move || replayed.replay(&waiting));
-    glue::pump(events, driver.clone(), ingress.clone(), network.clone(), Arc::clone(&metrics));
+    glue::pump(events, driver.clone(), ingress.clone(), network.clone());
     let syncer = Syncer {
         chain: chain.clone(),
         network: network.clone(),
@@ -461,6 +462,12 @@ fn network_config(config: &NodeConfig, chain: &Chain) -> anyhow::Result<NetworkC
         listen: config.p2p.listen,
         offline: chain.spec.is_devnet(),
         static_peers: peers.context("config `p2p.peers`")?,
+        discovery: config.p2p.discovery(false),
+        peers_file: Some(config.data_dir.join("peers.json")),
+        external: config
+            .p2p
+            .external_addresses()
+            .map_err(|(key, problem)| anyhow::anyhow!("config `{key}`: {problem}"))?,
         max_peers: usize::try_from(config.p2p.max_peers)?,
         max_block_bytes: usize::try_from(chain.spec.max_block_bytes)?,
         ..NetworkConfig::default()

@@ -153,6 +153,8 @@ fn wire_messages() {
         entry("hello", hello.encode()),
         entry("tx_batch", wire::TxBatch(vec![raw(b"one"), raw(b"two")]).encode()),
         entry("block_range_request", wire::BlockRangeRequest { from: Height(300), count: 64 }.encode()),
+        entry("peers_request", wire::PeersRequest { max: 64 }.encode()),
+        entry("peers_response", samples::peers().encode()),
         entry("blocks_response", wire::BlocksResponse(vec![raw(b"block")]).encode()),
         entry("block_by_hash_request", wire::BlockByHashRequest { hash: GENESIS, height: Height(1) }.encode()),
         entry("block_by_hash_response.none", wire::BlockByHashResponse(None).encode()),

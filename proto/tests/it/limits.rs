@@ -3,7 +3,7 @@
 use basalt_primitives::{B256, Block, Bytes, CommitCertificate, Header, Height, ValidatorSet, block::MAX_TRANSACTIONS};
 use basalt_proto::{
     BlockReceipts, CertifiedBlock, Codec, DecodeError,
-    wire::{self, BlockRangeRequest, BlocksResponse, Hello, MAX_BATCH_TXS, TxBatch},
+    wire::{self, BlockRangeRequest, BlocksResponse, Hello, MAX_BATCH_TXS, PeersRequest, PeersResponse, TxBatch},
 };
 use proptest::prelude::*;
 
@@ -124,6 +124,22 @@ fn numbers_that_would_overflow_sums_are_refused() {
     }
 }
 
+#[test]
+fn addresses_are_few_and_whole() {
+    let peers = samples::peers();
+    assert_eq!(PeersResponse::decode(peers.encode()).unwrap(), peers);
+    let many = |n: usize| PeersResponse(vec![peers.0[1]; n]).encode();
+    assert!(PeersResponse::decode(many(wire::MAX_ADDRESSES as usize)).is_ok());
+    assert!(PeersResponse::decode(many(wire::MAX_ADDRESSES as usize + 1)).is_err());
+    for length in [0, 1, 2, 5, 7, 17, 19] {
+        let bytes = [vec![0x0a, length], vec![1; usize::from(length)]].concat();
+        assert!(PeersResponse::decode(bytes).is_err(), "{length} bytes are no address");
+    }
+    for max in [0, wire::MAX_ADDRESSES + 1] {
+        assert!(PeersRequest::decode(PeersRequest { max }.encode()).is_err());
+    }
+}
+
 fn hello() -> Hello {
     Hello {
         protocol_min: 1,
@@ -175,6 +191,7 @@ proptest! {
         prop_assert!(canonical::<ValidatorSet>(&bytes));
         prop_assert!(canonical::<TxBatch>(&bytes));
         prop_assert!(canonical::<BlocksResponse>(&bytes));
+        prop_assert!(canonical::<PeersResponse>(&bytes));
         prop_assert!(canonical::<wire::BlockByHashResponse>(&bytes));
         let _ = Hello::decode(bytes);
     }

@@ -241,6 +241,11 @@ pub fn receipts() -> Vec<Receipt> {
     vec![full, failed]
 }
 
+pub fn peers() -> basalt_proto::wire::PeersResponse {
+    let addresses = ["9.8.7.6:30303", "[2606:4700::1]:1"];
+    basalt_proto::wire::PeersResponse(addresses.map(|a| a.parse().expect("an address")).to_vec())
+}
+
 pub fn status_request() -> basalt_proto::status::StatusRequest {
     basalt_proto::status::StatusRequest { known: vec![(SecretKey::from_bytes(&[5; 32]).public_key(), 7)] }
 }

@@ -173,6 +173,8 @@ pub static ALL: &[Target] = &[
     target("hello", &[(WIRE, &["hello"])], lenient::<wire::Hello>),
     target("tx-batch", &[(WIRE, &["tx_batch"])], canonical::<wire::TxBatch>),
     target("block-range-request", &[(WIRE, &["block_range_request"])], canonical::<wire::BlockRangeRequest>),
+    target("peers-request", &[(WIRE, &["peers_request"])], canonical::<wire::PeersRequest>),
+    target("peers-response", &[(WIRE, &["peers_response"])], canonical::<wire::PeersResponse>),
     target("blocks-response", &[(WIRE, &["blocks_response"])], canonical::<wire::BlocksResponse>),
     target("block-by-hash-request", &[(WIRE, &["block_by_hash_request"])], canonical::<wire::BlockByHashRequest>),
     target("block-by-hash-response", &[(WIRE, &["none", "some"])], canonical::<wire::BlockByHashResponse>),

@@ -1,9 +1,11 @@
 //! Where webhooks may point to. A node that posts to any address it is told can be used to reach what only its machine
 //! reaches (server-side request forgery): loopback, the private network, the metadata service of a cloud.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use reqwest::Url;
+
+use crate::ip::is_public;
 
 /// Longest address.
 const MAX_URL: usize = 2_048;
@@ -60,45 +62,6 @@ impl Targets {
     #[must_use]
     pub fn allows(self, ip: IpAddr) -> bool {
         self.private || is_public(ip)
-    }
-}
-
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => is_public_v4(v4),
-        IpAddr::V6(v6) => is_public_v6(v6),
-    }
-}
-
-/// IANA's special-purpose registry (RFC 6890), as far as it could be reached.
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    let carrier = a == 100 && (64..128).contains(&b);
-    let benchmark = a == 198 && (b == 18 || b == 19);
-    !(a == 0
-        || a >= 240
-        || carrier
-        || benchmark
-        || ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_multicast()
-        || ip.is_documentation()
-        || (a == 192 && b == 0))
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let s = ip.segments();
-    // An IPv4 address inside (mapped, NAT64, 6to4) counts as itself.
-    let inner = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    if let Some(v4) = ip.to_ipv4_mapped() {
-        return is_public_v4(v4);
-    }
-    match s {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(inner(high, low)),
-        [0x2002, high, low, ..] => is_public_v4(inner(high, low)),
-        // Global unicast is 2000::/3; 2001:db8::/32 is for documentation.
-        [first, second, ..] => first & 0xe000 == 0x2000 && !(first == 0x2001 && second == 0xdb8),
     }
 }
 

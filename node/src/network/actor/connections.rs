@@ -38,8 +38,16 @@ impl Actor {
         let blank = standing.is_guide();
         debug!(%peer, %address, outbound, ?standing, "connected, greeting");
         let stage = Stage::Greeting { begun: outbound, held: Vec::new() };
-        let connection =
-            Connection { peer, address: address.clone(), outbound, since: now, stage, missed_pings: 0, standing };
+        let connection = Connection {
+            peer,
+            address: address.clone(),
+            outbound,
+            since: now,
+            stage,
+            missed_pings: 0,
+            standing,
+            listens: Vec::new(),
+        };
         self.connections.insert(id, connection);
         if outbound {
             self.dialer.connected(id, peer, now);
@@ -86,6 +94,7 @@ impl Actor {
             }
             Err(HelloFailure::Garbage(detail)) => {
                 self.on_offence(peer, Offence::Garbage, &detail);
+                self.on_useless(id);
                 self.close(id);
             }
             Err(HelloFailure::Refused(reason)) => {
@@ -94,6 +103,7 @@ impl Actor {
                 let (pause, now) = (self.context.shared.config.other_chain_pause, Instant::now());
                 self.swarm.behaviour_mut().guard.ban_peer(peer, pause, now);
                 self.dialer.avoid(&peer, pause, now);
+                self.on_useless(id);
                 self.close(id);
             }
         }
@@ -104,7 +114,14 @@ impl Actor {
             return;
         };
         let held = std::mem::take(held);
+        if self.is_feeler(id) {
+            // It has seen what it was sent for: a node of this chain answers there.
+            self.on_answered(id);
+            return self.close(id);
+        }
         if self.admit(id, hello) {
+            self.note_listens(id);
+            self.on_answered(id);
             for (protocol, stream) in held {
                 self.start(peer, id, &protocol, stream);
             }
@@ -190,6 +207,7 @@ impl Actor {
     pub(super) fn on_closed(&mut self, id: ConnectionId, cause: &str) {
         let Some(connection) = self.connections.remove(&id) else { return };
         let peer = connection.peer;
+        self.on_search_ended(id);
         if self.sessions.get(&peer).is_some_and(|s| s.connection == id) {
             self.sessions.remove(&peer);
             self.context.shared.table.remove(&peer, &self.context.shared.stats);

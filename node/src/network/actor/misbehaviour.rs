@@ -19,7 +19,7 @@ const MAX_WATCHED: usize = 1024;
 impl Actor {
     pub(super) fn on_offence(&mut self, peer: PeerId, offence: Offence, detail: &str) {
         let now = Instant::now();
-        self.context.shared.stats.offences.inc();
+        self.context.shared.stats.offences.of(offence).inc();
         let points = match self.sessions.get_mut(&peer) {
             Some(session) => session.offend(offence, now),
             None => offence.points(),

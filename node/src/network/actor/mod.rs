@@ -1,17 +1,19 @@
 //! The network task: drives the swarm, owns all state of connections and peers, and starts a task for each stream.
 //!
 //! Events of the swarm and commands of the node come in here and go to the rooms: `connections` (greeting, pings,
-//! closing), `session` (a greeted peer and its streams), `batches` (transactions), `dialling`, `misbehaviour`.
+//! closing), `session` (a greeted peer and its streams), `batches` (transactions), `dialling` (static peers), `seeking`
+//! (whom else on a public network), `misbehaviour`.
 
 mod batches;
 mod connections;
 mod dialling;
 mod misbehaviour;
+mod seeking;
 mod session;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,7 +32,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
-use self::{misbehaviour::FAILURE_WINDOW, session::Session};
+use self::{misbehaviour::FAILURE_WINDOW, seeking::Seeking, session::Session};
 use super::{
     dialer::Dialer,
     gated::Gated,
@@ -67,6 +69,14 @@ struct Connection {
     missed_pings: u32,
     /// What the peer was to us when it connected; when that changes, the connection ends.
     standing: Standing,
+    /// Where the peer says it listens; kept only where peers are sought.
+    listens: Vec<SocketAddr>,
+}
+
+impl Connection {
+    const fn is_greeted(&self) -> bool {
+        matches!(self.stage, Stage::Greeted)
+    }
 }
 
 enum Stage {
@@ -88,6 +98,7 @@ pub(super) struct Actor {
     connections: HashMap<ConnectionId, Connection>,
     sessions: HashMap<PeerId, Session>,
     dialer: Dialer,
+    seeking: Option<Seeking>,
     /// Hello exchanges and name look-ups; bounded by connections and static peers.
     tasks: JoinSet<()>,
     /// Failed handshakes by address.
@@ -108,6 +119,7 @@ impl Actor {
     ) -> Self {
         let now = Instant::now();
         Self {
+            seeking: Seeking::new(&context, now),
             swarm,
             topic,
             context,
@@ -144,6 +156,7 @@ impl Actor {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        self.save_peers();
         debug!("network side ends");
     }
 
@@ -158,6 +171,11 @@ impl Actor {
                 message,
             })) => self.on_batch(propagation_source, message_id, message.data),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => self.on_ping(&event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                connection_id, info, ..
+            })) => {
+                self.on_identified(connection_id, &info);
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.on_connected(peer_id, connection_id, endpoint.get_remote_address(), endpoint.is_dialer());
             }
@@ -169,7 +187,8 @@ impl Actor {
                 self.on_failed_handshake(&send_back_addr, &error);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                self.on_failed_dial(connection_id, &error)
+                self.on_failed_dial(connection_id, &error);
+                self.on_failed_search(connection_id, &error);
             }
             SwarmEvent::NewListenAddr { address, .. } => {
                 info!(%address, "listening for peers");
@@ -186,6 +205,7 @@ impl Actor {
             Command::Open { peer, protocol, reply } => self.open(peer, protocol, reply),
             Command::Hello { peer, connection, result } => self.on_hello(peer, connection, result),
             Command::Offence { peer, offence, detail } => self.on_offence(peer, offence, &detail),
+            Command::Addresses { peer, addresses } => self.on_addresses(peer, addresses),
             Command::Resolved { index, result } => self.on_resolved(index, result),
             Command::Disconnect { peer } => self.close_all(&peer),
             // Who asked may have left meanwhile.
@@ -208,11 +228,12 @@ impl Actor {
     fn on_tick(&mut self) {
         let now = Instant::now();
         self.dial_due(now);
+        self.seek(now);
         let patience = self.context.shared.config.hello_timeout;
         let slow = |c: &Connection| matches!(c.stage, Stage::Greeting { .. }) && now - c.since > patience;
         let late: Vec<_> = self.connections.iter().filter(|(_, c)| slow(c)).map(|(id, c)| (*id, c.peer)).collect();
         for (id, peer) in late {
-            self.context.shared.stats.offences.inc();
+            self.context.shared.stats.offences.of(Offence::Slow).inc();
             info!(%peer, "disconnecting: it did not say Hello in time");
             self.close(id);
         }

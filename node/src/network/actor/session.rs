@@ -28,6 +28,8 @@ const MAX_STREAMS: usize = 2;
 const MAX_SERVED: usize = 4;
 /// Block requests taken from a peer per second, and at once.
 const REQUESTS: (f64, f64) = (20.0, 100.0);
+/// What a question for addresses costs of them: nobody needs it often.
+const PEERS_COST: f64 = 20.0;
 /// Gossip messages taken from a peer per second, and at once.
 const BATCHES: (f64, f64) = (2000.0, 8000.0);
 /// Gossip bytes taken from a peer per second, and at once.
@@ -103,12 +105,13 @@ impl Session {
             let permit = Arc::clone(&self.served).try_acquire_owned().ok()?;
             self.tasks.spawn(status::serve(context, peer, stream, permit));
         } else {
-            let kind = match protocol {
-                p if *p == protocols.blocks_by_range => Kind::Range,
-                p if *p == protocols.genesis => Kind::Genesis,
-                _ => Kind::Hash,
+            let (kind, cost) = match protocol {
+                p if *p == protocols.blocks_by_range => (Kind::Range, 1.0),
+                p if *p == protocols.peers => (Kind::Peers, PEERS_COST),
+                p if *p == protocols.genesis => (Kind::Genesis, 1.0),
+                _ => (Kind::Hash, 1.0),
             };
-            if !self.requests.take(1.0, Instant::now()) {
+            if !self.requests.take(cost, Instant::now()) {
                 context.shared.stats.refused_requests.inc();
                 return None;
             }

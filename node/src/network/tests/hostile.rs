@@ -229,7 +229,7 @@ async fn a_silent_connection_is_closed() {
     let a = p.start().await;
     let villain = Villain::connect(&a, SEED).await.expect("connects");
     villain.wait_until_cut_off().await;
-    assert_eq!(a.handle.stats().offences.get(), 1);
+    assert_eq!(a.handle.stats().offences.all(), 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! The network on loopback: real sockets, ports chosen by the system, every wait bounded.
 
+mod finding;
 mod harness;
 mod hostile;
 mod peering;

@@ -102,7 +102,7 @@ async fn nodes_that_all_dial_each_other_end_with_one_connection_each() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     for node in &nodes {
         assert_eq!(node.handle.peer_count(), 3);
-        assert_eq!(node.handle.stats().offences.get(), 0);
+        assert_eq!(node.handle.stats().offences.all(), 0);
     }
 }
 
