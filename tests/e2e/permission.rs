@@ -72,7 +72,7 @@ fn becomes_stranger(net: &Net, node: usize) -> PathBuf {
 
 #[test]
 fn a_stranger_stays_outside_until_it_is_admitted_and_goes_when_it_is_removed_or_ends() {
-    let net = Net::create(4, 33_100, &["--permissioned", "--followers", "1"]);
+    let net = Net::create(4, 31_100, &["--permissioned", "--followers", "1"]);
     let key = becomes_stranger(&net, 4);
     let key = key.to_str().expect("UTF-8");
     net.up();
@@ -80,7 +80,7 @@ fn a_stranger_stays_outside_until_it_is_admitted_and_goes_when_it_is_removed_or_
     let mut wallet = Wallet::dev(0);
     advance(&net, &mut wallet);
     let refused = "basalt_network_drops_total{reason=\"not_admitted\"";
-    eventually("it calls in vain", SOON, || (metric(&net, 0, 33_100, refused) >= 2.0).then_some(()));
+    eventually("it calls in vain", SOON, || (metric(&net, 0, 31_100, refused) >= 2.0).then_some(()));
     assert_eq!((peers(&net, 4), net.height(4)), (0, Some(0)), "nothing of the chain has reached it");
 
     decide(&net, &["node", "add", key, "--role", "full", "--name", "late"]);
@@ -114,7 +114,7 @@ fn advance_and_check(net: &Net, wallet: &mut Wallet, node: usize, last: u64) {
 
 #[test]
 fn an_account_without_the_right_to_deploy_is_told_so_and_gets_it_by_vote() {
-    let net = Net::create(4, 33_200, &["--permissioned", "--accounts", "allow"]);
+    let net = Net::create(4, 31_200, &["--permissioned", "--accounts", "allow"]);
     net.up();
     let mut wallet = Wallet::dev(0);
     let account = basalt_node::keys::dev::accounts()[0].address.to_string();
@@ -157,7 +157,7 @@ fn an_account_without_the_right_to_deploy_is_told_so_and_gets_it_by_vote() {
 
 #[test]
 fn a_node_that_was_away_while_the_list_changed_comes_back() {
-    let net = Net::create(4, 33_300, &["--permissioned", "--followers", "2"]);
+    let net = Net::create(4, 31_300, &["--permissioned", "--followers", "2"]);
     net.up();
     (0..6).for_each(|n| has_peers(&net, n, 5));
     let mut wallet = Wallet::dev(0);
@@ -185,7 +185,7 @@ fn a_node_that_was_away_while_the_list_changed_comes_back() {
 
 #[test]
 fn a_network_without_permissions_says_so() {
-    let net = Net::create(1, 33_400, &[]);
+    let net = Net::create(1, 31_400, &[]);
     net.up();
     let said = basalt_err(&["permission", "status", "--rpc", net.url(0)]);
     assert!(said.contains("this network is not permissioned"), "{said}");
@@ -210,7 +210,7 @@ impl Joined {
 
 #[test]
 fn an_invited_node_joins_and_follows_and_finds_its_way_by_a_peer_that_genesis_does_not_know() {
-    let net = Net::create(4, 33_500, &["--permissioned"]);
+    let net = Net::create(4, 31_500, &["--permissioned"]);
     net.up();
     let mut wallet = Wallet::dev(0);
     (0..3).for_each(|_| advance(&net, &mut wallet));
@@ -235,39 +235,39 @@ fn an_invited_node_joins_and_follows_and_finds_its_way_by_a_peer_that_genesis_do
             ["--listen", "127.0.0.1", "--rpc-port", &ports[0], "--metrics-port", &ports[1], "--p2p-port", &ports[2]];
         words.iter().chain(&more).map(|w| (*w).to_owned()).collect()
     };
-    let words = join(&first, &invitation, &a, "acme", 33_570, "3");
+    let words = join(&first, &invitation, &a, "acme", 31_570, "3");
     let said = basalt_err(&words.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("has let this node in"), "{said}");
 
     decide(&net, &["node", "add", &a, "--role", "full", "--name", "acme"]);
-    let words = join(&first, &invitation, &a, "acme", 33_570, "60");
+    let words = join(&first, &invitation, &a, "acme", 31_570, "60");
     let joined = Joined(first.clone());
     let said = basalt_ok(&words.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("caught up at height"), "{said}");
     advance(&net, &mut wallet);
     let top = net.height(0).expect("runs");
-    eventually("it follows", SOON, || joined.height(&net, 33_570).filter(|h| *h >= top));
+    eventually("it follows", SOON, || joined.height(&net, 31_570).filter(|h| *h >= top));
 
     // The next one is told of the first only, whom the list of genesis does not hold.
     decide(&net, &["node", "add", &b, "--role", "observer", "--name", "guest"]);
-    let only = basalt_ok(&["permission", "invite", "--role", "observer", "--rpc", "http://127.0.0.1:33570"]);
-    let words = join(&second, only.trim(), &b, "guest", 33_575, "60");
+    let only = basalt_ok(&["permission", "invite", "--role", "observer", "--rpc", "http://127.0.0.1:31570"]);
+    let words = join(&second, only.trim(), &b, "guest", 31_575, "60");
     let guest = Joined(second.clone());
     let said = basalt_ok(&words.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("caught up at height"), "{said}");
     advance(&net, &mut wallet);
     let top = net.height(0).expect("runs");
-    eventually("the observer follows", SOON, || guest.height(&net, 33_575).filter(|h| *h >= top));
+    eventually("the observer follows", SOON, || guest.height(&net, 31_575).filter(|h| *h >= top));
     let (raw, _) = wallet.sign(Some(Address::repeat_byte(0x55)), 1, Bytes::new());
-    let answer = net.post("http://127.0.0.1:33575", "eth_sendRawTransaction", json!([raw])).expect("answers");
+    let answer = net.post("http://127.0.0.1:31575", "eth_sendRawTransaction", json!([raw])).expect("answers");
     let said = answer["error"]["message"].as_str().unwrap_or_default();
     assert!(said.contains("this node is an observer"), "{answer}");
 
     // Another's invitation, and one that was changed on its way.
-    let words = join(&folder("third"), &invitation, &b, "other", 33_580, "3");
+    let words = join(&folder("third"), &invitation, &b, "other", 31_580, "3");
     let said = basalt_err(&words.iter().map(String::as_str).collect::<Vec<_>>());
     assert!(said.contains("the invitation is for the node key"), "{said}");
     let cut = &only.trim()[..only.trim().len() - 3];
-    let words = join(&folder("fourth"), cut, &b, "other", 33_580, "3");
+    let words = join(&folder("fourth"), cut, &b, "other", 31_580, "3");
     basalt_err(&words.iter().map(String::as_str).collect::<Vec<_>>());
 }
